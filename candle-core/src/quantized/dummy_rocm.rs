@@ -48,7 +48,13 @@ impl QRocmStorage {
     pub fn quantize_imatrix_onto(&mut self, _: &CpuStorage, _: &[f32], _: usize) -> Result<()> {
         match self.never {}
     }
-    pub fn embedding(&self, _: usize, _: usize, _: &RocmStorage, _: &Layout) -> Result<RocmStorage> {
+    pub fn embedding(
+        &self,
+        _: usize,
+        _: usize,
+        _: &RocmStorage,
+        _: &Layout,
+    ) -> Result<RocmStorage> {
         match self.never {}
     }
     pub fn fwd(&self, _: &Shape, _: &RocmStorage, _: &Layout) -> Result<(RocmStorage, Shape)> {
@@ -66,6 +72,9 @@ impl QRocmStorage {
     }
 }
 
-pub fn load_quantized<T: super::GgmlType + Send + Sync + 'static>(_: &RocmDevice, _: &[T]) -> Result<super::QStorage> {
+pub fn load_quantized<T: super::GgmlType + Send + Sync + 'static>(
+    _: &RocmDevice,
+    _: &[T],
+) -> Result<super::QStorage> {
     Err(Error::NotCompiledWithRocmSupport)
 }

@@ -1,0 +1,62 @@
+//! Errors of the ROCm backend. Each says what was being done, and HIP's own words where HIP was asked.
+use super::allocator::PoolStatistics;
+use crate::DType;
+
+#[derive(Debug, thiserror::Error)]
+pub enum RocmError {
+    /// The HIP runtime is missing, refused a call, or reported a fault.
+    #[error("rocm: {0}")]
+    Hip(#[from] candle_hip::Error),
+
+    /// No code object in this build runs on the device.
+    #[error("rocm: {0}")]
+    NoCodeObject(#[from] candle_kernels::rocm::NoCodeObject),
+
+    /// The device is full, even after the allocator gave back what it had cached.
+    #[error(
+        "rocm: out of memory on device {ordinal}: {requested} bytes asked for, {free} of {total} bytes free; \
+         this process holds {pool}"
+    )]
+    OutOfMemory {
+        ordinal: usize,
+        requested: usize,
+        free: usize,
+        total: usize,
+        pool: PoolStatistics,
+    },
+
+    #[error("rocm: {op} is not implemented for {dtype:?}")]
+    UnsupportedDType { dtype: DType, op: &'static str },
+
+    #[error("rocm: {op} is not implemented")]
+    UnsupportedOp { op: &'static str },
+
+    /// A size that a kernel's 32-bit arguments cannot carry.
+    #[error("rocm: {what} is {value}, more than {limit}, the most {kernel} takes")]
+    TooLarge {
+        kernel: String,
+        what: &'static str,
+        value: usize,
+        limit: usize,
+    },
+
+    #[error("rocm: {0}")]
+    Message(String),
+}
+
+impl From<String> for RocmError {
+    fn from(text: String) -> Self {
+        Self::Message(text)
+    }
+}
+
+/// Turns an error of the HIP layer into candle's.
+pub(crate) trait OrRocm<T> {
+    fn rocm(self) -> crate::Result<T>;
+}
+
+impl<T, E: Into<RocmError>> OrRocm<T> for std::result::Result<T, E> {
+    fn rocm(self) -> crate::Result<T> {
+        self.map_err(|e| crate::Error::Rocm(e.into()).bt())
+    }
+}
