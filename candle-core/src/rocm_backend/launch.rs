@@ -102,6 +102,15 @@ impl<'a> Launch<'a> {
         Ok(self)
     }
 
+    /// Words that the kernel reads from device memory, handed over as one pointer: for the translated kernels that
+    /// take `info` without `num_dims`.
+    pub(super) fn words(mut self, words: &[usize]) -> Result<Self> {
+        let info = self.device.shape_info(words)?;
+        self.args.push(info.ptr);
+        self.info = Some(info);
+        Ok(self)
+    }
+
     /// A scalar in the kernel's element type.
     pub(super) fn scalar(self, dtype: DType, value: f64) -> Result<Self> {
         Ok(match dtype {
