@@ -1,0 +1,21 @@
+// What upstream candle's translated CUDA kernels need from a HIP SDK, and nothing else: clang's AMDGPU
+// builtins and ocml, no SDK header, so that no SDK version can break the build.
+//
+// Included on the command line (-include) for every translated module. The translation has already given
+// the types their HIP names; functions keep the names that CUDA and HIP share.
+//
+// A CUDA warp is 32 lanes. Here it is a whole wave32 or one half of a wave64: every cross-lane operation
+// stays within an aligned group of 32 lanes.
+#pragma once
+
+#include "compat/platform.h"
+#include "compat/vector_types.h"
+#include "compat/integer.h"
+#include "compat/lanes.h"
+#include "compat/math.h"
+#include "compat/half.h"
+#include "compat/bfloat16.h"
+#include "compat/fp8.h"
+#include "compat/atomics.h"
+#include "compat/limits.h"
+#include "compat/host_launch.h"
