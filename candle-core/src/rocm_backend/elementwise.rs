@@ -109,7 +109,23 @@ pub(super) fn binary(
     Ok(out)
 }
 
+/// Pairs of types between which no kernel casts; f32 lies between them, as in the CPU backend's own conversions.
+fn casts_through_f32(from: DType, to: DType) -> bool {
+    let narrow = |d| matches!(d, DType::F16 | DType::BF16 | DType::F8E4M3);
+    let whole = |d| matches!(d, DType::I64 | DType::U32);
+    let missing = |narrow_type, whole_type| {
+        narrow(narrow_type)
+            && whole(whole_type)
+            && (whole_type == DType::I64 || narrow_type == DType::F8E4M3)
+    };
+    missing(from, to) || missing(to, from)
+}
+
 pub(super) fn cast(x: &RocmStorage, l: &Layout, dtype: DType) -> Result<RocmStorage> {
+    if casts_through_f32(x.dtype(), dtype) {
+        let wide = cast_elements(x.device(), x.ptr(l), x.dtype(), l, DType::F32)?;
+        return cast(&wide, &Layout::contiguous(l.shape()), dtype);
+    }
     cast_elements(x.device(), x.ptr(l), x.dtype(), l, dtype)
 }
 

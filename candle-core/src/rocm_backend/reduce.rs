@@ -76,10 +76,10 @@ pub(super) fn reduce(
         .launch(&kernels::REDUCE, name, kernel_suffix(dtype, name)?, "")?;
     let launch = launch.arg(first).arg(each);
     let layout = Layout::new(Shape::from(dims.as_slice()), strides, l.start_offset());
-    let launch = if layout.is_contiguous() {
-        launch.layouts(&[&layout])?
-    } else {
-        launch.dims_and_strides(&dims, layout.stride())?
+    // Fewer dimensions are fewer divisions in the kernel. Not all of them know a null pointer as contiguous.
+    let launch = match layout.is_contiguous() {
+        true => launch.dims_and_strides(&[outputs, each], &[each, 1])?,
+        false => launch.dims_and_strides(&dims, layout.stride())?,
     };
     let launch = launch.arg(x.ptr(&layout)).arg(out.ptr_at(0));
     let launch = launch.groups(grid)?.block([block as u32, 1, 1]);

@@ -2,8 +2,8 @@
 //! (window x positions), which is the result (output channels x positions) as it shall lie in memory.
 use super::super::{kernel_suffix, kernels, matmul, RocmStorage};
 use super::view::Windows;
-use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix, suffix_among};
 use super::PRODUCT_TYPES;
+use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix, suffix_among};
 use crate::backend::BackendStorage;
 use crate::conv::{ParamsConv1D, ParamsConv2D};
 use crate::{Layout, Result};
@@ -130,7 +130,11 @@ impl Window {
             return Ok(out);
         }
         // The kernel for one dimension has a work-item for a whole window of a channel.
-        let work_items = if taps.len() == 1 { count / window } else { count };
+        let work_items = if taps.len() == 1 {
+            count / window
+        } else {
+            count
+        };
         let suffix = kernel_suffix(x.dtype(), self.op)?;
         let launch = x
             .device()

@@ -81,9 +81,7 @@ fn one_each(launch: Launch<'_>, count: usize) -> Result<Launch<'_>> {
     if count <= MOST_BY_SMALL_GROUPS {
         return launch.one_each(count);
     }
-    launch
-        .block([1024, 1, 1])
-        .groups(count.div_ceil(1024))
+    launch.block([1024, 1, 1]).groups(count.div_ceil(1024))
 }
 
 /// The tensor as `batches` times the same matrix, its first dimension the rows and all others the columns. `copied`
