@@ -2,6 +2,7 @@
 use super::{kernels, mover, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::{Layout, Result};
+use candle_hip::DevicePtr;
 
 /// Copies the elements of `src_l`, in order, to consecutive places of `dst` from element `dst_offset` on.
 pub(super) fn strided(
@@ -30,6 +31,31 @@ pub(super) fn strided(
         unsafe { launch.run() }?;
     }
     Ok(())
+}
+
+/// A tensor's elements one after the other: where they are, or a copy of them.
+pub(super) enum Contiguous {
+    InPlace(DevicePtr),
+    Copy(RocmStorage),
+}
+
+impl Contiguous {
+    pub(super) fn of(x: &RocmStorage, l: &Layout) -> Result<Self> {
+        if let Some((start, _)) = l.contiguous_offsets() {
+            return Ok(Self::InPlace(x.ptr_at(start)));
+        }
+        let mut copy = RocmStorage::uninit(x.device(), l.shape().elem_count(), x.dtype())?;
+        strided(x, l, &mut copy, 0)?;
+        Ok(Self::Copy(copy))
+    }
+
+    /// Valid as long as `self` and the tensor live, or until what is enqueued by then has run.
+    pub(super) fn ptr(&self) -> DevicePtr {
+        match self {
+            Self::InPlace(ptr) => *ptr,
+            Self::Copy(copy) => copy.ptr_at(0),
+        }
+    }
 }
 
 /// Where the rows of a matrix lie, in elements.

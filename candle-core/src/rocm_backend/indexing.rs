@@ -1,8 +1,9 @@
 //! Rows and elements by position: index-select, gather, scatter, index-add.
 //!
 //! A tensor is seen as `left` × the indexed dimension × `right`.
+use super::copy::{self, Contiguous};
 use super::error::OrRocm;
-use super::{copy, kernel_suffix, kernels, mover, RocmError, RocmStorage};
+use super::{kernel_suffix, kernels, mover, RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::{DType, Layout, Result};
 
@@ -34,7 +35,7 @@ pub(super) fn index_select(
     let picked = ids_l.shape().elem_count();
     let count = left * picked * right;
     let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
-    let ids_ptr = ids.contiguous_ptr(ids_l, op)?;
+    let ids_in_order = Contiguous::of(ids, ids_l)?;
     if count > 0 {
         let launch = x.device().launch(
             &kernels::INDEXING,
@@ -45,7 +46,7 @@ pub(super) fn index_select(
         let launch = launch
             .arg(count)
             .layouts(&[l])?
-            .arg(ids_ptr)
+            .arg(ids_in_order.ptr())
             .arg(x.ptr(l))
             .arg(out.ptr_at(0));
         let launch = launch
@@ -71,7 +72,7 @@ pub(super) fn gather(
     let (left, right) = around(l, dim);
     let count = ids_l.shape().elem_count();
     let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
-    let (x_ptr, ids_ptr) = (x.contiguous_ptr(l, op)?, ids.contiguous_ptr(ids_l, op)?);
+    let (x_in_order, ids_in_order) = (Contiguous::of(x, l)?, Contiguous::of(ids, ids_l)?);
     if count > 0 {
         let launch = x.device().launch(
             &kernels::INDEXING,
@@ -79,7 +80,11 @@ pub(super) fn gather(
             ids_suffix(ids, op)?,
             mover(x.dtype(), op)?,
         )?;
-        let launch = launch.arg(count).arg(ids_ptr).arg(x_ptr).arg(out.ptr_at(0));
+        let launch = launch
+            .arg(count)
+            .arg(ids_in_order.ptr())
+            .arg(x_in_order.ptr())
+            .arg(out.ptr_at(0));
         let launch = launch
             .arg(left)
             .arg(l.dims()[dim])
@@ -120,15 +125,15 @@ pub(super) fn scatter(
         Scatter::Add => kernel_suffix(x.dtype(), op)?,
     };
     let x_ptr = x.contiguous_ptr(l, op)?;
-    let (ids_ptr, src_ptr) = (
-        ids.contiguous_ptr(ids_l, op)?,
-        src.contiguous_ptr(src_l, op)?,
-    );
+    let (ids_in_order, src_in_order) = (Contiguous::of(ids, ids_l)?, Contiguous::of(src, src_l)?);
     if src_l.shape().elem_count() > 0 {
         let launch =
             x.device()
                 .launch(&kernels::INDEXING, kernel, ids_suffix(ids, op)?, element)?;
-        let launch = launch.arg(ids_ptr).arg(src_ptr).arg(x_ptr);
+        let launch = launch
+            .arg(ids_in_order.ptr())
+            .arg(src_in_order.ptr())
+            .arg(x_ptr);
         let launch = launch
             .arg(left)
             .arg(src_l.dims()[dim])
@@ -154,10 +159,7 @@ pub(super) fn index_add(
     let mut out = RocmStorage::uninit(x.device(), l.shape().elem_count(), x.dtype())?;
     copy::strided(x, l, &mut out, 0)?;
     let (left, right) = around(src_l, dim);
-    let (ids_ptr, src_ptr) = (
-        ids.contiguous_ptr(ids_l, op)?,
-        src.contiguous_ptr(src_l, op)?,
-    );
+    let (ids_in_order, src_in_order) = (Contiguous::of(ids, ids_l)?, Contiguous::of(src, src_l)?);
     if src_l.shape().elem_count() > 0 {
         let launch = x.device().launch(
             &kernels::INDEXING,
@@ -166,9 +168,9 @@ pub(super) fn index_add(
             kernel_suffix(x.dtype(), op)?,
         )?;
         let launch = launch
-            .arg(ids_ptr)
+            .arg(ids_in_order.ptr())
             .arg(ids_l.dims()[0])
-            .arg(src_ptr)
+            .arg(src_in_order.ptr())
             .arg(out.ptr_at(0));
         let launch = launch
             .arg(left)

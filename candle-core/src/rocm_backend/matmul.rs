@@ -1,6 +1,7 @@
 //! Dense matrix products.
+use super::copy::Contiguous;
 use super::error::OrRocm;
-use super::{copy, kernel_suffix, kernels, RocmError, RocmStorage};
+use super::{kernel_suffix, kernels, RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::{DType, Layout, Result};
 use candle_hip::KernelArg;
@@ -60,14 +61,8 @@ pub(super) fn matmul(
         })
         .rocm();
     }
-    let (mut lhs_copy, mut rhs_copy) = (None, None);
-    let a = operand(lhs, lhs_l, &mut lhs_copy)?;
-    let b_operand = operand(rhs, rhs_l, &mut rhs_copy)?;
-    let c = Strides {
-        row: n as i64,
-        column: 1,
-        batch: (m * n) as i64,
-    };
+    let (lhs, lhs_strides) = operand(lhs, lhs_l)?;
+    let (rhs, rhs_strides) = operand(rhs, rhs_l)?;
 
     let out = RocmStorage::uninit(device, b * m * n, dtype)?;
     let problem = Problem {
@@ -75,9 +70,13 @@ pub(super) fn matmul(
         m,
         n,
         k,
-        a: a.1,
-        b: b_operand.1,
-        c,
+        a: lhs_strides,
+        b: rhs_strides,
+        c: Strides {
+            row: n as i64,
+            column: 1,
+            batch: (m * n) as i64,
+        },
     };
     let plan = problem
         .plan()
@@ -85,10 +84,9 @@ pub(super) fn matmul(
     let Some(plan) = plan.rocm()? else {
         return Ok(out);
     };
-    let (first, second) = if plan.swap {
-        (b_operand.0, a.0)
-    } else {
-        (a.0, b_operand.0)
+    let (first, second) = match plan.swap {
+        true => (rhs.ptr(), lhs.ptr()),
+        false => (lhs.ptr(), rhs.ptr()),
     };
     let launch = device.launch(
         &kernels::GEMM,
@@ -106,21 +104,13 @@ pub(super) fn matmul(
     Ok(out)
 }
 
-/// An operand's address and strides; `copy` holds a contiguous copy when one is needed.
-fn operand(
-    x: &RocmStorage,
-    l: &Layout,
-    copy_of: &mut Option<RocmStorage>,
-) -> Result<(candle_hip::DevicePtr, Strides)> {
+/// An operand's strides and where its elements are.
+fn operand(x: &RocmStorage, l: &Layout) -> Result<(Contiguous, Strides)> {
     if let Some(strides) = strides(l) {
-        return Ok((x.ptr(l), strides));
+        return Ok((Contiguous::InPlace(x.ptr(l)), strides));
     }
-    let contiguous = Layout::contiguous(l.shape());
-    let mut copied = RocmStorage::uninit(x.device(), l.shape().elem_count(), x.dtype())?;
-    copy::strided(x, l, &mut copied, 0)?;
-    let strides = strides(&contiguous)
-        .ok_or_else(|| RocmError::from("a contiguous layout has one step".to_string()));
-    let ptr = copied.ptr_at(0);
-    *copy_of = Some(copied);
-    Ok((ptr, strides.rocm()?))
+    let copy = Contiguous::of(x, l)?;
+    let strides = strides(&Layout::contiguous(l.shape()));
+    let missing = || RocmError::from("a contiguous layout has one step".to_string());
+    Ok((copy, strides.ok_or_else(missing).rocm()?))
 }

@@ -3,7 +3,7 @@
 //! | operation | how | element types |
 //! | --- | --- | --- |
 //! | `conv1d`, `conv2d` | matrix product with the windows of the input: in place, or gathered by `im2col1d`, `im2col` | f32 f16 bf16 f64 |
-//! | `conv_transpose1d` | matrix product and `col2im1d`; else `conv_transpose1d` | f32 f16 bf16 f64, else u8 u32 |
+//! | `conv_transpose1d` | matrix product and `col2im1d`; for integers, a dilation or much output padding `conv_transpose1d` | f32 f16 bf16 f64 u8 u32 |
 //! | `conv_transpose2d` | `conv_transpose2d` | f32 f16 bf16 f64 u8 u32 |
 //! | `avg_pool2d` | `avg_pool2d`; for the last three types a sum over a view of the windows | f32 f16 bf16, f64 u8 u32 |
 //! | `max_pool2d` | `max_pool2d`; for i64 a maximum over a view of the windows | f32 f16 bf16 f64 u8 u32, i64 |

@@ -84,8 +84,8 @@ impl Spread {
         match size().filter(|_| stride > 0) {
             Some(size) => Ok(size),
             None => invalid(format!(
-                "{op}: an input of size {length} and a kernel of size {taps} with stride {stride}, dilation {dilation}, \
-                 padding {padding} and output padding {output_padding} give no output"
+                "{op}: an input of size {length} and a kernel of size {taps} with stride {stride}, dilation \
+                 {dilation}, padding {padding} and output padding {output_padding} give no output"
             )),
         }
     }

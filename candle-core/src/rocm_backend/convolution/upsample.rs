@@ -97,7 +97,8 @@ pub(in super::super) fn upsample_bilinear2d(
         .arg(scales.1.unwrap_or(0.0));
     let launch = launch.words(&[l.dims(), l.stride()].concat())?;
     let launch = launch.arg(x.ptr(l)).arg(out.ptr_at(0));
-    // SAFETY: the kernel reads x by its layout and writes the `count` elements of `out`; `check_scale` keeps it within x.
+    // SAFETY: the kernel reads x by its layout, held within it by `check_scale`, and writes the `count` elements of
+    // `out`.
     unsafe { one_each(launch, count)?.run() }?;
     Ok(out)
 }
