@@ -1,0 +1,195 @@
+//! Wave-instructions per second and core of the emulator (emulated, not a GPU's speed).
+//!
+//! `cargo run -p hip-emulator --example speed -- FILE.hsaco…` runs what it knows of each code object:
+//! `mul_mat_vec_q4_0_q8_1_cuda1` of candle's quantized module on a 4096×4096 matrix (and checks the
+//! product), and `fma_loop` of `tests/kernels/exec.hip`. One thread, unless `RAYON_NUM_THREADS` says more.
+
+use half::f16;
+use hip_emulator::code_object::{CodeObject, Image};
+use hip_emulator::exec::Counters;
+use hip_emulator::launch::{Arguments, Function, Recorder, Request};
+use hip_emulator::memory::{Block, Kind, Limits, Memory};
+use hip_emulator::target::Target;
+use std::sync::Arc;
+use std::time::Instant;
+
+type Failure = Box<dyn std::error::Error>;
+
+const ROWS: usize = 4096;
+const COLUMNS: usize = 4096;
+const BLOCKS: usize = COLUMNS / 32;
+
+/// Weights (q4_0: f16 scale, 32 nibbles) and activations (q8_1: f16 scale, f16 scaled sum, 32 bytes).
+struct Product {
+    weights: Vec<u8>,
+    activations: Vec<u8>,
+}
+
+impl Product {
+    fn new() -> Product {
+        let mut state = 1u32;
+        let mut byte = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        let mut weights = Vec::new();
+        for _ in 0..ROWS * BLOCKS {
+            weights.extend(f16::from_f32(f32::from(byte()) / 4096.0).to_le_bytes());
+            weights.extend((0..16).map(|_| byte()));
+        }
+        let mut activations = Vec::new();
+        for _ in 0..BLOCKS {
+            let scale = f16::from_f32(f32::from(byte()) / 1024.0);
+            let values: Vec<u8> = (0..32).map(|_| byte()).collect();
+            let sum: i32 = values.iter().map(|v| i32::from(*v as i8)).sum();
+            activations.extend(scale.to_le_bytes());
+            activations.extend(f16::from_f32(scale.to_f32() * sum as f32).to_le_bytes());
+            activations.extend(values);
+        }
+        Product {
+            weights,
+            activations,
+        }
+    }
+
+    /// Row `row` of the product in f64, and the sum of its terms' magnitudes.
+    fn row(&self, row: usize) -> (f64, f64) {
+        let (mut sum, mut magnitude) = (0.0, 0.0);
+        for block in 0..BLOCKS {
+            let w = &self.weights[(row * BLOCKS + block) * 18..][..18];
+            let a = &self.activations[block * 36..][..36];
+            let scale = |bytes: &[u8]| f16::from_le_bytes([bytes[0], bytes[1]]).to_f64();
+            // Low nibbles are the first 16 values; 8 is taken off through the activations' sum.
+            let dot: i32 = (0..32)
+                .map(|i| {
+                    i32::from(if i < 16 {
+                        w[2 + i] & 15
+                    } else {
+                        w[2 + i - 16] >> 4
+                    }) * i32::from(a[4 + i] as i8)
+                })
+                .sum();
+            let term = scale(w) * (f64::from(dot) * scale(a) - 8.0 * scale(&a[2..]));
+            sum += term;
+            magnitude += scale(w) * (f64::from(dot).abs() * scale(a) + 8.0 * scale(&a[2..]).abs());
+        }
+        (sum, magnitude)
+    }
+}
+
+fn report(target: &Target, name: &str, counters: &Counters, seconds: f64) {
+    let threads = rayon::current_num_threads() as f64;
+    let rate = counters.instructions as f64 / seconds / threads / 1e6;
+    println!(
+        "{:8} {name:28} {:9} wave instructions, {:7.2} ms, {rate:6.1} million a second and core (emulated)",
+        target.name,
+        counters.instructions,
+        seconds * 1e3
+    );
+}
+
+/// The second of two launches: the first decodes.
+fn measure(
+    function: &Function,
+    request: &Request<'_>,
+    memory: &Arc<Memory>,
+) -> Result<(Counters, f64), Failure> {
+    let recorder = Recorder::default();
+    function.launch(request, memory, &recorder)?;
+    let started = Instant::now();
+    let counters = function.launch(request, memory, &recorder)?;
+    Ok((counters, started.elapsed().as_secs_f64()))
+}
+
+fn filled(memory: &Arc<Memory>, bytes: &[u8]) -> Result<Arc<Block>, Failure> {
+    let block = memory.allocate(bytes.len(), Kind::Device(0))?;
+    // SAFETY: the block has that many bytes and no kernel runs.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), block.start() as *mut u8, bytes.len()) };
+    Ok(block)
+}
+
+fn matrix_vector(
+    target: &Target,
+    function: &Function,
+    memory: &Arc<Memory>,
+) -> Result<(), Failure> {
+    let product = Product::new();
+    let (weights, activations) = (
+        filled(memory, &product.weights)?,
+        filled(memory, &product.activations)?,
+    );
+    let result = memory.allocate(ROWS * 4, Kind::Device(0))?;
+    let mut arguments = Vec::new();
+    for block in [&weights, &activations, &result] {
+        arguments.extend(block.start().to_le_bytes());
+    }
+    for number in [COLUMNS, ROWS, COLUMNS, ROWS] {
+        arguments.extend((number as u32).to_le_bytes());
+    }
+    let request = Request {
+        grid: [ROWS as u32, 1, 1],
+        block: [32, 4, 1],
+        dynamic_lds: 0,
+        arguments: Arguments::Packed(&arguments),
+    };
+    let (counters, seconds) = measure(function, &request, memory)?;
+    for row in 0..ROWS {
+        // SAFETY: the block holds ROWS floats and no kernel runs.
+        let got = f64::from(unsafe { *(result.start() as *const f32).add(row) });
+        let (want, magnitude) = product.row(row);
+        // 128 terms of f32, each rounded a few times.
+        if (got - want).abs() > magnitude * 1e-5 {
+            return Err(format!("row {row} of the product is {got}, not {want}").into());
+        }
+    }
+    report(target, "mul_mat_vec_q4_0_q8_1", &counters, seconds);
+    Ok(())
+}
+
+fn fma_loop(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<(), Failure> {
+    let result = memory.allocate(256 * 4, Kind::Device(0))?;
+    let mut arguments = result.start().to_le_bytes().to_vec();
+    arguments.extend(100_000u32.to_le_bytes());
+    let request = Request {
+        grid: [1, 1, 1],
+        block: [256, 1, 1],
+        dynamic_lds: 0,
+        arguments: Arguments::Packed(&arguments),
+    };
+    let (counters, seconds) = measure(function, &request, memory)?;
+    report(target, "fma_loop", &counters, seconds);
+    Ok(())
+}
+
+fn main() -> Result<(), Failure> {
+    let threads = std::env::var("RAYON_NUM_THREADS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()?;
+    for path in std::env::args().skip(1) {
+        let object = CodeObject::parse(std::fs::read(&path)?)?;
+        let target =
+            Target::named(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
+        let memory = Memory::new(Limits {
+            device_bytes: 1 << 30,
+            poison: false,
+        });
+        let image = Arc::new(Image::load(object, &memory, 0, target)?);
+        let run = |name: &str, run: fn(&Target, &Function, &Arc<Memory>) -> Result<(), Failure>| {
+            match image.kernel(name)? {
+                Some((kernel, metadata)) => run(
+                    target,
+                    &Function::new(kernel, metadata, 0, image.clone()),
+                    &memory,
+                ),
+                None => Ok(()),
+            }
+        };
+        run("mul_mat_vec_q4_0_q8_1_cuda1", matrix_vector)?;
+        run("fma_loop", fma_loop)?;
+    }
+    Ok(())
+}
