@@ -186,7 +186,7 @@ export_manifest() { # DIR
         printf '[patch.crates-io]\n'
         for member in "$1"/*/Cargo.toml; do
             member=$(basename "$(dirname "$member")")
-            grep -q "^$member = " Cargo.toml && printf '%s = { path = "%s" }\n' "$member" "$member"
+            if grep -q "^$member = " Cargo.toml; then printf '%s = { path = "%s" }\n' "$member" "$member"; fi
         done
     } >"$1/Cargo.toml"
 }
