@@ -97,28 +97,28 @@ pub fn registers(wave: &mut Wave, geometry: &Geometry, group: [u32; 3]) {
 fn work_item_ids(wave: &mut Wave, program: &Program, geometry: &Geometry, first: u64) {
     let dimensions = program.kernel.descriptor.compute_pgm_rsrc2 >> 11 & 3;
     let packed = program.kernel.target.family != Family::Rdna2;
-    let [size_x, size_y, _] = geometry.block.map(u64::from);
+    let [size_x, size_y, _] = geometry.block;
+    let (first, size) = (first as u32, size_x * size_y);
+    let (mut x, mut y, mut z) = (first % size_x, first / size_x % size_y, first / size);
+    // Dimensions that the kernel does not ask for read as zero.
+    let y_mask = if dimensions >= 1 { u32::MAX } else { 0 };
+    let z_mask = if dimensions >= 2 { u32::MAX } else { 0 };
     for lane in 0..wave.stride {
-        let item = first + lane as u64;
-        let x = (item % size_x) as u32;
-        let y = if dimensions >= 1 {
-            (item / size_x % size_y) as u32
-        } else {
-            0
-        };
-        let z = if dimensions >= 2 {
-            (item / size_x / size_y) as u32
-        } else {
-            0
-        };
         let ids = if packed {
-            [x & 0x3ff | (y & 0x3ff) << 10 | (z & 0x3ff) << 20, 0, 0]
+            [x | (y & y_mask) << 10 | (z & z_mask) << 20, 0, 0]
         } else {
-            [x, y, z]
+            [x, y & y_mask, z & z_mask]
         };
         for (register, id) in ids.into_iter().enumerate() {
             // SAFETY: every file has rows for v0, v1 and v2.
             unsafe { *wave.file.add(register * wave.stride + lane) = id };
+        }
+        x += 1;
+        if x == size_x {
+            (x, y) = (0, y + 1);
+        }
+        if y == size_y {
+            (y, z) = (0, z + 1);
         }
     }
 }

@@ -78,7 +78,11 @@ unsafe fn rows<'a, W: Word>(wave: &Wave, op: &Op, index: usize, pass: usize) -> 
     // SAFETY: the caller's promise. Nothing writes the file while a pass computes.
     unsafe {
         let first = wave.row(op.src[index], pass);
-        let second = if W::KIND.rows() == 2 { first.add(wave.stride) } else { first };
+        let second = if W::KIND.rows() == 2 {
+            first.add(wave.stride)
+        } else {
+            first
+        };
         [&*first.cast::<Registers>(), &*second.cast::<Registers>()]
     }
 }
@@ -96,8 +100,14 @@ unsafe fn lane_loop<K: Lane>(wave: &mut Wave, op: &Op) {
                 continue;
             }
             let stride = wave.stride;
-            let (a, b) = (rows::<K::A>(wave, op, 0, pass), rows::<K::B>(wave, op, 1, pass));
-            let (c, e) = (rows::<K::C>(wave, op, 2, pass), rows::<K::E>(wave, op, 3, pass));
+            let (a, b) = (
+                rows::<K::A>(wave, op, 0, pass),
+                rows::<K::B>(wave, op, 1, pass),
+            );
+            let (c, e) = (
+                rows::<K::C>(wave, op, 2, pass),
+                rows::<K::E>(wave, op, 3, pass),
+            );
             let mut result: Rows = [[0; LANES]; 2];
             for lane in 0..LANES {
                 let value = K::at(
@@ -110,9 +120,13 @@ unsafe fn lane_loop<K: Lane>(wave: &mut Wave, op: &Op) {
             }
             let dst = wave.row(op.dst, pass);
             if op.post.any {
-                post::apply(&op.post, dst, &mut result);
+                // A copy: an array whose address leaves the function would not vectorise.
+                let mut changed = result;
+                post::apply(&op.post, dst, &mut changed);
+                commit(dst, stride, K::D::KIND.rows(), &changed, exec);
+            } else {
+                commit(dst, stride, K::D::KIND.rows(), &result, exec);
             }
-            commit(dst, stride, K::D::KIND.rows(), &result, exec);
         }
     }
 }
@@ -131,7 +145,10 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
                 continue;
             }
             let stride = wave.stride;
-            let (a, b) = (rows::<K::A>(wave, op, 0, pass), rows::<K::B>(wave, op, 1, pass));
+            let (a, b) = (
+                rows::<K::A>(wave, op, 0, pass),
+                rows::<K::B>(wave, op, 1, pass),
+            );
             let c = rows::<K::C>(wave, op, 2, pass);
             let mut result: Rows = [[0; LANES]; 2];
             let mut bits = 0u32;
@@ -146,9 +163,13 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
             }
             let dst = wave.row(op.dst, pass);
             if op.post.any {
-                post::apply(&op.post, dst, &mut result);
+                // A copy: an array whose address leaves the function would not vectorise.
+                let mut changed = result;
+                post::apply(&op.post, dst, &mut changed);
+                commit(dst, stride, K::D::KIND.rows(), &changed, exec);
+            } else {
+                commit(dst, stride, K::D::KIND.rows(), &result, exec);
             }
-            commit(dst, stride, K::D::KIND.rows(), &result, exec);
             mask |= u64::from(bits & exec) << (pass * LANES);
         }
         wave.set_mask(op.mask, mask);
@@ -168,8 +189,10 @@ unsafe fn compare_loop<K: Compare>(wave: &mut Wave, op: &Op) {
             if exec == 0 {
                 continue;
             }
-            let stride = wave.stride;
-            let (a, b) = (rows::<K::A>(wave, op, 0, pass), rows::<K::B>(wave, op, 1, pass));
+            let (a, b) = (
+                rows::<K::A>(wave, op, 0, pass),
+                rows::<K::B>(wave, op, 1, pass),
+            );
             let mut bits = 0u32;
             for lane in 0..LANES {
                 let bit = K::at(K::A::load(a, lane), K::B::load(b, lane));

@@ -8,9 +8,10 @@ use hip_emulator::exec::Counters;
 use hip_emulator::launch::{Arguments, Function, LaunchError, Recorder, Request};
 use hip_emulator::memory::{Block, Kind, Limits, Memory};
 use hip_emulator::target::Target;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub const TARGETS: [&str; 2] = ["gfx1100", "gfx90a"];
 
@@ -31,6 +32,26 @@ fn scratch_file(name: &str) -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}-{name}", std::process::id()))
+}
+
+fn compile(name: &str, target: &str) -> Vec<u8> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/kernels/{name}.hip"));
+    let out = scratch_file(&format!("{name}-{target}.hsaco"));
+    let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang-19".into());
+    let arch = format!("--offload-arch={target}");
+    let mut arguments = vec!["-x", "hip", "--cuda-device-only", "--no-gpu-bundle-output"];
+    arguments.extend([
+        "-nogpuinc",
+        "-nogpulib",
+        "-O2",
+        "-mcode-object-version=5",
+        &arch,
+    ]);
+    arguments.extend([source.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    tool(&clang, &arguments);
+    let object = std::fs::read(&out).unwrap();
+    std::fs::remove_file(&out).unwrap();
+    object
 }
 
 /// A device with a loaded code object.
@@ -71,32 +92,17 @@ impl Buffer {
 }
 
 impl Machine {
-    /// Compiles `tests/kernels/NAME.hip` for `target` and loads it.
+    /// Compiles `tests/kernels/NAME.hip` for `target`, once per test program, and loads it.
     pub fn compiled(name: &str, target: &str) -> Machine {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/kernels/{name}.hip"));
-        let out = scratch_file(&format!("{name}-{target}.hsaco"));
-        let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang-19".into());
-        tool(
-            &clang,
-            &[
-                "-x",
-                "hip",
-                "--cuda-device-only",
-                "--no-gpu-bundle-output",
-                "-nogpuinc",
-                "-nogpulib",
-                "-O2",
-                "-mcode-object-version=5",
-                &format!("--offload-arch={target}"),
-                source.to_str().unwrap(),
-                "-o",
-                out.to_str().unwrap(),
-            ],
-        );
-        let machine = Machine::load(&out, target);
-        std::fs::remove_file(&out).unwrap();
-        machine
+        static DONE: Mutex<BTreeMap<(String, String), Vec<u8>>> = Mutex::new(BTreeMap::new());
+        let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (name.to_string(), target.to_string());
+        let object = done
+            .entry(key)
+            .or_insert_with(|| compile(name, target))
+            .clone();
+        drop(done);
+        Machine::load(object, target)
     }
 
     /// Assembles AMDGPU assembly with a kernel in it and loads it.
@@ -120,20 +126,20 @@ impl Machine {
             ],
         );
         tool("ld.lld-19", &["-shared", &path(&object), "-o", &path(&out)]);
-        let machine = Machine::load(&out, target);
+        let machine = Machine::load(std::fs::read(&out).unwrap(), target);
         for file in [text, object, out] {
             std::fs::remove_file(file).unwrap();
         }
         machine
     }
 
-    pub fn load(path: &Path, target: &str) -> Machine {
+    pub fn load(object: Vec<u8>, target: &str) -> Machine {
         let target = Target::named(target).unwrap();
         let memory = Memory::new(Limits {
             device_bytes: 1 << 32,
             poison: true,
         });
-        let object = CodeObject::parse(std::fs::read(path).unwrap()).unwrap();
+        let object = CodeObject::parse(object).unwrap();
         let image = Arc::new(Image::load(object, &memory, 0, target).unwrap());
         Machine { memory, image }
     }
