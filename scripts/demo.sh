@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# A small language model answers a prompt on an AMD GPU; without one, on an emulated one.
+#
+#   scripts/demo.sh [--arch A] [--model F] [--prompt P] [--device D] [--type T] [--tokens N]
+#
+#   --arch    run on this target, emulated: gfx1100 or gfx90a. Without it: the AMD card if there is one, else gfx1100, emulated
+#   --model   a GGUF file with its tokenizer (default: the demo model of this repository)
+#   --prompt  what to ask (default: "Who are you?")
+#   --device  auto, cpu or rocm[:N] (default: rocm)
+#   --type    convert the model's weights first: f16, q8_0, q4_0, q4k, q6k … (default: as they are)
+#   --tokens  at most this many tokens of answer (default: 100)
+#
+# Sets up and builds what is missing. The first line says what it runs on. On a card the build is optimised
+# (profile release); on the emulator it is the one that the tests use (profile dev), which builds sooner.
+set -euo pipefail
+
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+arch='' model='' prompt='Who are you?' device=rocm type='' tokens=100
+while [ $# -gt 0 ]; do
+    case $1 in
+    --arch | --model | --prompt | --device | --type | --tokens)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        printf -v "${1#--}" %s "$2"
+        shift 2
+        ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && fail "unknown option $1" ;;
+    esac
+done
+
+if [ -n "$arch" ] && [[ " ${emulated_targets[*]} " != *" $arch "* ]]; then
+    fail "--arch $arch: the emulator knows ${emulated_targets[*]}"
+fi
+[[ $tokens =~ ^[1-9][0-9]*$ ]] || fail "--tokens $tokens: a number from 1 on"
+model=${model:-$root/demo-model/candle-rocm-demo-f16.gguf}
+[ -f "$model" ] || fail "--model $model: no such file"
+model=$(realpath -- "$model")
+cd "$root"
+
+profile=dev runtime=$(hip_runtime)
+case $device in
+rocm | rocm:* | auto)
+    if [ -n "$arch" ]; then
+        echo "candle-rocm demo on $arch, emulated on the CPU"
+    elif [ -n "${CANDLE_HIP_LIBRARY:-}" ]; then
+        echo "candle-rocm demo on what CANDLE_HIP_LIBRARY names ($CANDLE_HIP_LIBRARY)"
+        arch=named
+    elif amd_card && [ -n "$runtime" ]; then
+        echo "candle-rocm demo on the AMD card ($runtime)"
+        profile=release
+    else
+        arch=${emulated_targets[0]}
+        echo "candle-rocm demo on $arch, emulated on the CPU ($(amd_card && echo 'there is a card, but no HIP runtime, libamdhip64' || echo 'no AMD card here'))"
+    fi
+    ;;
+*) echo "candle-rocm demo on device $device" ;;
+esac
+
+scripts/setup.sh >&2
+
+# The default build has the code objects of every emulated target; a narrower choice of the user's is widened.
+if [ -n "$arch" ] && [ "$arch" != named ] && [ -n "${CANDLE_HIP_ARCHS:-}" ] && [[ ! "$CANDLE_HIP_ARCHS" =~ (^|[,; ])(all|$arch)($|[,; ]) ]]; then
+    export CANDLE_HIP_ARCHS=$CANDLE_HIP_ARCHS,$arch
+fi
+say "building (profile $profile) …"
+started=$SECONDS
+cargo build --quiet --profile "$profile" "${rocm_build[@]}" --lib --example quantized --example quantize_gguf
+say "built in $((SECONDS - started)) s"
+folder=$([ $profile = dev ] && echo debug || echo "$profile")
+
+if [ -n "$type" ]; then
+    variant=$target/demo/$(basename "$model" .gguf)-$type.gguf
+    mkdir -p "$target/demo"
+    [ "$variant" -nt "$model" ] || "$target/$folder/examples/quantize_gguf" "$model" "$variant" --type "$type" >&2
+    model=$variant
+fi
+if [ -n "$arch" ] && [ "$arch" != named ]; then
+    export HIP_EMULATOR_ARCH=$arch
+    CANDLE_HIP_LIBRARY=$(emulator_library "$folder")
+    export CANDLE_HIP_LIBRARY
+fi
+exec "$target/$folder/examples/quantized" --device "$device" --model "$model" --prompt "$prompt" \
+    --temperature 0 --repeat-penalty 1 --sample-len "$tokens"

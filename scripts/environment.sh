@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# Sourced by setup.sh, demo.sh and test.sh: where things are, how they are built, and what this machine has.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=${CARGO_TARGET_DIR:-$root/target}
+
+# rustup's own place, for shells that were started before it was installed.
+command -v cargo >/dev/null || PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail() {
+    say "$(basename "$0"): $*"
+    exit 1
+}
+
+# The header comment of the calling script.
+usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0"; }
+
+# Every build with ROCm names the same packages and features, so that cargo compiles each crate once: demo and tests
+# share all of it. (candle-kernels comes as a dependency: selected by itself it would want CUDA.)
+# shellcheck disable=SC2034 # used by the scripts that source this file
+rocm_build=(
+    -p candle-core -p candle-nn -p candle-examples -p candle-hip -p hip-emulator
+    --features "candle-core/rocm candle-nn/rocm candle-examples/rocm"
+)
+
+# Targets that the emulator imitates, and that the build compiles kernels for without being told.
+# shellcheck disable=SC2034
+emulated_targets=(gfx1100 gfx90a)
+
+# The emulator's library in the folder of a profile.
+emulator_library() { # PROFILE_FOLDER
+    printf '%s\n' "$target/$1/libhip_emulator.so"
+}
+
+# Path of the HIP runtime on this machine, or nothing; candle-hip looks in the same places.
+hip_runtime() {
+    local candidate
+    for candidate in {"${ROCM_PATH:-/opt/rocm}","${HIP_PATH:-/opt/rocm}",/opt/rocm}/lib/libamdhip64.so{,.7,.6,.5}; do
+        [ -e "$candidate" ] && printf '%s\n' "$candidate" && return
+    done
+    PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | sed -n '/libamdhip64\.so/s/.* => //p' | head -n 1 || true
+}
+
+# Whether the kernel's AMD driver shows a card that this user may open.
+amd_card() { [ -r /dev/kfd ] && [ -w /dev/kfd ]; }

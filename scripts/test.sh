@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Sets up and runs every suite; ends with a line per step, "name ok|failed seconds", and the totals.
+#
+#   scripts/test.sh [--arch A] [--quick] [--only PATTERN]
+#
+#   --arch   emulate this target only (default: every one the emulator has)
+#   --quick  leave out formatting, lints and the export of the patch series
+#   --only   steps whose name matches the shell pattern, such as 'rocm-*' or build
+#
+# Each step's output goes to target/test-logs/NAME.log; of one that failed, the end is shown. A step in which no test ran has
+# failed. The exit status is 0 when all passed.
+set -euo pipefail
+
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+cd "$root"
+
+archs=("${emulated_targets[@]}") quick='' only='*'
+while [ $# -gt 0 ]; do
+    case $1 in
+    --arch | --only)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        if [ "$1" = --only ]; then only=$2; else archs=("$2"); fi
+        shift 2
+        ;;
+    --quick) quick=1 && shift ;;
+    -h | --help) usage && exit ;;
+    *) usage >&2 && fail "unknown option $1" ;;
+    esac
+done
+[[ " ${emulated_targets[*]} " == *" ${archs[0]} "* ]] || fail "--arch ${archs[0]}: the emulator knows ${emulated_targets[*]}"
+
+logs=$target/test-logs
+results=() n_ok=0 n_failed=0
+mkdir -p "$logs"
+# Nothing of the caller's chooses another device behind the tests' back.
+unset CANDLE_HIP_LIBRARY HIP_EMULATOR_ARCH
+export CARGO_TERM_COLOR=never
+
+# Tests that a log reports: cargo's totals and the lines of scripts/tests.
+tests_in() { awk '/^test result: ok\. / { n += $4 } /^ok - / { n++ } END { print n + 0 }' "$1"; }
+
+step() { # NAME COMMAND...
+    local name=$1 log=$logs/$1.log started=$SECONDS status=0 outcome
+    shift
+    # shellcheck disable=SC2053 # a pattern
+    [[ $name == $only ]] || return 0
+    printf '%-22s ' "$name"
+    timeout --kill-after=10 1500 "$@" >"$log" 2>&1 </dev/null || status=$?
+    if [ $status != 0 ]; then
+        outcome="failed (status $status)"
+    elif [ "$(tests_in "$log")" = 0 ]; then
+        outcome='failed (no test ran)'
+    else
+        outcome='ok'
+    fi
+    printf '%s, %s tests, %s s\n' "$outcome" "$(tests_in "$log")" $((SECONDS - started))
+    results+=("$(printf '%-22s %-22s %5s s %5s tests' "$name" "$outcome" $((SECONDS - started)) "$(tests_in "$log")")")
+    if [ "$outcome" = ok ]; then
+        n_ok=$((n_ok + 1))
+    else
+        n_failed=$((n_failed + 1))
+        tail -n 60 "$log" | sed 's/^/    /'
+    fi
+}
+
+tests=scripts/tests
+
+step setup $tests/setup.sh
+if [ -z "$quick" ]; then
+    step format $tests/format.sh
+fi
+step shellcheck $tests/shellcheck.sh
+step tracked-files $tests/tracked_files.sh
+step hip cargo test -p candle-hip
+step emulator cargo test -p hip-emulator
+step kernels cargo test -p candle-kernels --no-default-features --features rocm
+step upstream cargo test -p candle-core
+step build $tests/build.sh
+step examples cargo test "${rocm_build[@]}" --lib
+for arch in "${archs[@]}"; do
+    emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
+    step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
+    step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'
+    step "rocm-examples-$arch" "${emulator[@]}" cargo test -p candle-examples --features rocm --test 'rocm_*'
+    step "demo-$arch" $tests/demo.sh "$arch"
+    step "words-$arch" $tests/words.sh "$arch"
+done
+step refusals $tests/refusals.sh
+step without-rocm $tests/without_rocm.sh
+if [ -z "$quick" ]; then
+    step lint $tests/lint.sh
+    step export $tests/export.sh
+fi
+
+[ ${#results[@]} != 0 ] || fail "nothing is called '$only'"
+printf '\n'
+printf '%s\n' "${results[@]}"
+printf '%s passed, %s failed\n' "$n_ok" "$n_failed"
+[ "$n_failed" = 0 ]
