@@ -59,6 +59,29 @@ fn kernels(device: &Device) -> Module {
 }
 
 fn compile(target: &str) -> Vec<u8> {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("kernels-{target}-{}.hsaco", std::process::id()));
+    let mut command = match target.starts_with("sm_") {
+        true => nvcc(target),
+        false => clang(target),
+    };
+    command
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/kernels.hip"))
+        .arg("-o")
+        .arg(&out);
+    let output = command.output().expect("the compiler runs");
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let image = std::fs::read(&out).expect("the code object");
+    std::fs::remove_file(&out).expect("a file of ours");
+    image
+}
+
+/// The compiler for AMD targets, with all its flags.
+fn clang(target: &str) -> Command {
     let named = std::env::var_os("CANDLE_HIP_CLANG").map(PathBuf::from);
     let rocm = std::env::var_os("ROCM_PATH").unwrap_or_else(|| "/opt/rocm".into());
     let usual = (17..=22)
@@ -74,9 +97,8 @@ fn compile(target: &str) -> Vec<u8> {
         .into_iter()
         .find(runs)
         .expect("clang (apt-get install clang-19 lld-19)");
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("kernels-{target}-{}.hsaco", std::process::id()));
-    let output = Command::new(&clang)
+    let mut command = Command::new(clang);
+    command
         .args([
             "-x",
             "hip",
@@ -87,21 +109,21 @@ fn compile(target: &str) -> Vec<u8> {
             "-O2",
         ])
         .args(["-mcode-object-version=5", "-std=c++17"])
-        .arg(format!("--offload-arch={target}"))
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/common/kernels.hip"))
-        .arg("-o")
-        .arg(&out)
-        .output()
-        .expect("clang runs");
-    assert!(
-        output.status.success(),
-        "{}: {}",
-        clang.display(),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let image = std::fs::read(&out).expect("the code object");
-    std::fs::remove_file(&out).expect("a file of ours");
-    image
+        .arg(format!("--offload-arch={target}"));
+    command
+}
+
+/// The compiler for NVIDIA cards, behind a runtime such as hip-nvidia, with all its flags.
+fn nvcc(target: &str) -> Command {
+    let program = match std::env::var_os("CUDA_HOME") {
+        Some(toolkit) => Path::new(&toolkit).join("bin/nvcc"),
+        None => "nvcc".into(),
+    };
+    let mut command = Command::new(program);
+    command
+        .args(["-x", "cu", "-cubin", "-O2", "-std=c++17"])
+        .arg(format!("-arch={target}"));
+    command
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

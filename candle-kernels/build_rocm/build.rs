@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use super::cache::{Cache, Digest};
-use super::compiler::Toolchain;
+use super::compilers::Compilers;
 use super::modules::{Origin, Source};
 use super::targets::Target;
 use super::{translate, Result};
@@ -38,14 +38,13 @@ pub fn build(
     targets: &[&'static Target],
 ) -> Result<Vec<Object>> {
     translate::translate_tree(&folders.krate.join("src"), &folders.translated)?;
-    let toolchain = Toolchain::find()?;
-    toolchain.check(targets)?;
+    let compilers = Compilers::find(targets)?;
     let cache = Cache::open(folders.cache.clone())?;
 
     let mut jobs = Vec::new();
     for module in modules {
         for target in targets {
-            jobs.push(Job::plan(folders, &toolchain, &cache, module, target)?);
+            jobs.push(Job::plan(folders, &compilers, &cache, module, target)?);
         }
     }
     let mut missing: Vec<&Job> = jobs.iter().filter(|job| !cache.holds(&job.out)).collect();
@@ -55,10 +54,10 @@ pub fn build(
     });
     for target in targets {
         if missing.iter().any(|job| job.target.name == target.name) {
-            toolchain.control(target, &folders.cache)?;
+            compilers.prepare(target, &folders.cache)?;
         }
     }
-    run_all(&missing, |job| job.compile(folders, &toolchain, &cache))?;
+    run_all(&missing, |job| job.compile(folders, &compilers, &cache))?;
     Ok(jobs
         .into_iter()
         .map(|job| Object {
@@ -82,7 +81,7 @@ struct Job {
 impl Job {
     fn plan(
         folders: &Folders,
-        toolchain: &Toolchain,
+        compilers: &Compilers,
         cache: &Cache,
         module: &'static Source,
         target: &'static Target,
@@ -95,9 +94,9 @@ impl Job {
                 .join(module.path)
                 .with_extension("hip"),
         };
-        let flags = toolchain.flags(module, target);
+        let flags = compilers.flags(module, target);
         let mut digest = Digest::new();
-        digest.add(toolchain.digest.as_bytes());
+        digest.add(compilers.digest(target).as_bytes());
         for flag in &flags {
             digest.add(flag.as_bytes());
         }
@@ -121,14 +120,14 @@ impl Job {
         })
     }
 
-    fn compile(&self, folders: &Folders, toolchain: &Toolchain, cache: &Cache) -> Result<()> {
-        let control = toolchain.control(self.target, &folders.cache)?;
+    fn compile(&self, folders: &Folders, compilers: &Compilers, cache: &Cache) -> Result<()> {
         let scratch = cache.scratch(&self.stem);
-        toolchain
+        compilers
             .compile(
+                self.target,
+                &folders.cache,
                 &self.flags,
                 &[&folders.include()],
-                &control,
                 &self.source,
                 &scratch,
             )
@@ -274,17 +273,17 @@ mod tests {
             krate: env!("CARGO_MANIFEST_DIR").into(),
             ..folders("warnings", "")
         };
-        let toolchain = Toolchain::find().unwrap();
+        let target = find("gfx90a").unwrap();
+        let compilers = Compilers::find(&[target]).unwrap();
         let cache = Cache::open(folders.cache.clone()).unwrap();
         let own = super::super::modules::SOURCES
             .iter()
             .filter(|module| module.origin == Origin::Own);
         for module in own {
-            let target = find("gfx90a").unwrap();
-            let mut job = Job::plan(&folders, &toolchain, &cache, module, target).unwrap();
+            let mut job = Job::plan(&folders, &compilers, &cache, module, target).unwrap();
             job.flags
                 .extend(["-Wall", "-Wextra", "-Werror"].map(String::from));
-            job.compile(&folders, &toolchain, &cache).unwrap();
+            job.compile(&folders, &compilers, &cache).unwrap();
         }
     }
 

@@ -195,7 +195,7 @@ fn control_module(target: &Target) -> String {
 }
 
 /// Runs a tool; its standard output, or an error with the last lines of what it said.
-fn run(command: &mut Command) -> Result<String> {
+pub fn run(command: &mut Command) -> Result<String> {
     const LINES: usize = 60;
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -239,7 +239,7 @@ fn find_clang() -> Result<(PathBuf, String, u32)> {
 }
 
 /// The first candidate that `inspect` accepts, or one line for each that says why not.
-fn first_working<T>(candidates: &[PathBuf], inspect: impl Fn(&Path) -> Result<T>) -> Result<T> {
+pub fn first_working<T>(candidates: &[PathBuf], inspect: impl Fn(&Path) -> Result<T>) -> Result<T> {
     let mut tried = Vec::new();
     for candidate in candidates {
         match inspect(candidate) {

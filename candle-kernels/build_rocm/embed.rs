@@ -15,6 +15,8 @@ const VARIABLES: &[&str] = &[
     "CANDLE_HIP_CLANG",
     "CANDLE_HIP_OCML",
     "CANDLE_HIP_CACHE",
+    "CUDA_HOME",
+    "CUDA_PATH",
     "ROCM_PATH",
     "HIP_PATH",
 ];

@@ -5,16 +5,19 @@
 //!
 //! | variable | meaning |
 //! | --- | --- |
-//! | `CANDLE_HIP_ARCHS` | targets: `native`, `all`, or a list; unset: the rows marked default |
+//! | `CANDLE_HIP_ARCHS` | targets: `native`, `all`, or a list; unset: the rows marked default. `sm_…`: NVIDIA, by nvcc |
 //! | `CANDLE_HIP_CLANG` | the clang to use |
 //! | `CANDLE_HIP_OCML` | the `ocml.bc` to use |
+//! | `CUDA_HOME` | the CUDA toolkit whose nvcc compiles for NVIDIA targets; else nvcc on PATH |
 //! | `CANDLE_HIP_CACHE` | where compiled code objects are kept |
 
 pub mod build;
 pub mod cache;
 pub mod compiler;
+pub mod compilers;
 pub mod embed;
 pub mod native;
+pub mod nvcc;
 pub mod selection;
 pub mod translate;
 

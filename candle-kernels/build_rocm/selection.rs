@@ -1,6 +1,6 @@
 //! Which targets to build: the meaning of `CANDLE_HIP_ARCHS` and of `--arch`.
 
-use super::targets::{find, Target, TARGETS};
+use super::targets::{find, Target, NVIDIA_TARGETS, TARGETS};
 use super::{native, Result};
 
 /// Targets named by `request`: `native`, `all`, or a list separated by commas, semicolons or spaces.
@@ -44,10 +44,14 @@ fn unknown(name: &str) -> String {
 
 /// The sentence that lists what may be asked for.
 fn choices() -> String {
-    let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-    format!(
-        "known are {}, and the words native and all",
+    let names = |rows: &[Target]| -> String {
+        let names: Vec<&str> = rows.iter().map(|target| target.name).collect();
         names.join(", ")
+    };
+    format!(
+        "known are {}, the words native and all, and for NVIDIA cards {}",
+        names(TARGETS),
+        names(NVIDIA_TARGETS)
     )
 }
 
@@ -78,11 +82,22 @@ mod tests {
         assert_eq!(names(Some("all")).len(), TARGETS.len());
     }
 
+    /// NVIDIA targets need another compiler: only a user who names one is asked for it.
+    #[test]
+    fn nvidia_targets_are_built_only_when_named() {
+        assert_eq!(names(Some("gfx1100,sm_90")), ["gfx1100", "sm_90"]);
+        for request in [None, Some("all")] {
+            assert!(names(request).iter().all(|name| name.starts_with("gfx")));
+        }
+    }
+
     #[test]
     fn an_unknown_target_is_named_with_the_known_ones() {
         let message = targets(Some("gfx1100,gfx803")).unwrap_err();
         assert!(
-            message.contains("\"gfx803\"") && message.contains("gfx90a"),
+            message.contains("\"gfx803\"")
+                && message.contains("gfx90a")
+                && message.contains("sm_90"),
             "{message}"
         );
     }

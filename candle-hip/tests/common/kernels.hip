@@ -1,11 +1,20 @@
 // Kernels for tests of candle-hip, free of any header.
+// Both compilers' own words for where a thread stands: HIP's by clang, CUDA's by nvcc.
+#if defined(__HIP__)
+#define DEVICE __attribute__((device))
 #define KERNEL extern "C" __attribute__((global)) void
 
-__attribute__((device)) inline unsigned global_id() {
+DEVICE inline unsigned global_id() {
     return __builtin_amdgcn_workgroup_id_x() * __builtin_amdgcn_workgroup_size_x() + __builtin_amdgcn_workitem_id_x();
 }
+#else
+#define DEVICE __device__
+#define KERNEL extern "C" __global__ void
 
-__attribute__((device, used)) unsigned counter = 41;
+DEVICE inline unsigned global_id() { return blockIdx.x * blockDim.x + threadIdx.x; }
+#endif
+
+DEVICE __attribute__((used)) unsigned counter = 41;
 
 KERNEL scale(float *out, const float *in, float factor, unsigned count) {
     unsigned i = global_id();

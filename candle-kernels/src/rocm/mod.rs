@@ -1,4 +1,5 @@
-//! Kernels for AMD GPUs: code objects of every module, per target, embedded at build time.
+//! Kernels for AMD GPUs: code objects of every module, per target, embedded at build time. (For NVIDIA cards too,
+//! where `CANDLE_HIP_ARCHS` names one: cubins in place of code objects.)
 //!
 //! ```no_run
 //! // HIP's gcnArchName of the device; the bytes are what hipModuleLoadData takes.
@@ -19,7 +20,7 @@ pub mod targets;
 
 pub use select::NoCodeObject;
 
-/// Code object for one target: an AMDGPU ELF file, aligned to 64 bytes.
+/// Code object for one target: an AMDGPU ELF file (a cubin, also ELF, for `sm_…`), aligned to 64 bytes.
 #[derive(Clone, Copy)]
 pub struct CodeObject {
     /// LLVM's name of the target, such as `gfx1100` or `gfx11-generic`.
@@ -81,6 +82,8 @@ macro_rules! modules {
 
 modules! {
     AFFINE 0, BINARY 1, CAST 2, CONV 3, FILL 4, INDEXING 5, QUANTIZED 6, REDUCE 7, SORT 8, TERNARY 9, UNARY 10, GEMM 11,
+    QUANTIZED_PRODUCT 12, QUANTIZED_DENSE 13, QUANTIZE 14,
+    POINTWISE 15, PAIRWISE 16, CONVERT 17, MOVE 18, PICK 19, FOLD 20, ORDER 21, RANDOM 22, QUANTIZED_LOOKUP 23,
 }
 
 // The build script's own tests run with the crate's. It shares two tables with the program by loading their files.
@@ -113,9 +116,9 @@ mod tests {
         );
     }
 
-    /// ELF magic, machine EM_AMDGPU (224) and alignment, for each module and target.
+    /// ELF magic, machine EM_AMDGPU (224) or EM_CUDA (190), and alignment, for each module and target.
     #[test]
-    fn code_objects_are_aligned_amdgpu_elf_files() {
+    fn code_objects_are_aligned_elf_files_for_their_machine() {
         for module in ALL {
             assert_eq!(
                 module.code_objects.len(),
@@ -133,7 +136,7 @@ mod tests {
                 );
                 assert_eq!(
                     u16::from_le_bytes([object.bytes[18], object.bytes[19]]),
-                    224
+                    if object.target.starts_with("sm_") { 190 } else { 224 }
                 );
                 assert_eq!(object.bytes.as_ptr() as usize % 64, 0);
             }

@@ -37,6 +37,30 @@ const fn upstream(name: &'static str, max_threads: u32) -> Source {
     }
 }
 
+/// `src/hip/<name>.hip`.
+const fn own(name: &'static str) -> Source {
+    Source {
+        name,
+        origin: Origin::Own,
+        path: name,
+        max_threads: 256,
+        cuda_level: 0,
+        built: true,
+    }
+}
+
+/// A module of `src/hip/quantized/`.
+const fn own_quantized(name: &'static str, path: &'static str) -> Source {
+    Source {
+        name,
+        origin: Origin::Own,
+        path,
+        max_threads: 256,
+        cuda_level: 0,
+        built: true,
+    }
+}
+
 /// A module of upstream's `mmq_gguf/`; 620 takes its dot-product path (from 750 on it is NVIDIA assembler).
 const fn mmq(name: &'static str, path: &'static str) -> Source {
     Source {
@@ -69,6 +93,18 @@ pub const SOURCES: &[Source] = &[
         cuda_level: 0,
         built: true,
     },
+    own_quantized("quantized_product", "quantized/product"),
+    own_quantized("quantized_dense", "quantized/dense"),
+    own_quantized("quantize", "quantized/quantize"),
+    own("pointwise"),
+    own("pairwise"),
+    own("convert"),
+    own("move"),
+    own("pick"),
+    own("fold"),
+    own("order"),
+    own("random"),
+    own_quantized("quantized_lookup", "quantized/lookup"),
     Source {
         built: false,
         ..upstream("mmvq_gguf", 256)

@@ -33,6 +33,9 @@ impl std::fmt::Display for NoCodeObject {
                 f,
                 ". Rebuild with CANDLE_HIP_ARCHS={generic} (the generic target of its family), or CANDLE_HIP_ARCHS=all"
             ),
+            _ if processor.starts_with("sm_") => {
+                write!(f, ". Rebuild with CANDLE_HIP_ARCHS={processor}")
+            }
             _ if super::targets::find(processor).is_some() => {
                 write!(f, ". Rebuild with CANDLE_HIP_ARCHS={processor}, CANDLE_HIP_ARCHS=native or CANDLE_HIP_ARCHS=all")
             }
@@ -88,6 +91,20 @@ mod tests {
         assert_eq!(MODULE.select("gfx1151").unwrap().target, "gfx11-generic");
     }
 
+    /// Machine code for one NVIDIA architecture runs on no other.
+    #[test]
+    fn nvidia_targets_are_chosen_exactly() {
+        const NVIDIA: Module = Module {
+            code_objects: &[object("sm_80"), object("sm_90")],
+            ..MODULE
+        };
+        assert_eq!(NVIDIA.select("sm_90").unwrap().target, "sm_90");
+        assert_eq!(
+            NVIDIA.select("sm_86").unwrap_err().built,
+            ["sm_80", "sm_90"]
+        );
+    }
+
     #[test]
     fn features_of_the_device_do_not_matter() {
         assert_eq!(
@@ -111,6 +128,11 @@ mod tests {
             message("gfx1032").contains("CANDLE_HIP_ARCHS=gfx10-3-generic"),
             "{}",
             message("gfx1032")
+        );
+        assert!(
+            message("sm_90").ends_with("CANDLE_HIP_ARCHS=sm_90"),
+            "{}",
+            message("sm_90")
         );
         assert!(
             message("gfx803").contains("supports RDNA2"),

@@ -1,4 +1,4 @@
-//! The AMD targets that kernels can be built for: one row each. The build script reads this table to compile,
+//! The targets that kernels can be built for: one row each. The build script reads this table to compile,
 //! the program reads it to choose a code object.
 
 /// Processors that share an instruction set closely enough for one tuning.
@@ -13,6 +13,8 @@ pub enum Family {
     Rdna2,
     Rdna3,
     Rdna4,
+    /// NVIDIA cards, for measurement beside CUDA: compiled by nvcc.
+    Nvidia,
 }
 
 /// The packed dot product of four signed bytes that a target has.
@@ -44,7 +46,7 @@ pub struct Target {
     pub default: bool,
 }
 
-/// Every target that can be built. `CANDLE_HIP_ARCHS=all` means all rows.
+/// Every AMD target that can be built. `CANDLE_HIP_ARCHS=all` means all rows.
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
     Target { name: "gfx90a",          family: Family::Cdna2, wave_size: 64, isa_version: 9010,  code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: true },
@@ -58,9 +60,41 @@ pub const TARGETS: &[Target] = &[
     Target { name: "gfx12-generic",   family: Family::Rdna4, wave_size: 32, isa_version: 12000, code_object_version: 6, dot4: Dot4::Sudot4, min_llvm: 19, default: false },
 ];
 
+/// An NVIDIA target. The columns about AMD compilers hold nothing.
+const fn nvidia(name: &'static str) -> Target {
+    Target {
+        name,
+        family: Family::Nvidia,
+        wave_size: 32,
+        isa_version: 0,
+        code_object_version: 0,
+        dot4: Dot4::None,
+        min_llvm: 0,
+        default: false,
+    }
+}
+
+/// NVIDIA cards (through `hip-nvidia`), built only when named: nvcc's names of the architectures that its release 13
+/// compiles for. Machine code runs on exactly the architecture it was made for.
+pub const NVIDIA_TARGETS: &[Target] = &[
+    nvidia("sm_75"),
+    nvidia("sm_80"),
+    nvidia("sm_86"),
+    nvidia("sm_87"),
+    nvidia("sm_89"),
+    nvidia("sm_90"),
+    nvidia("sm_100"),
+    nvidia("sm_103"),
+    nvidia("sm_120"),
+    nvidia("sm_121"),
+];
+
 /// The row called `name`.
 pub fn find(name: &str) -> Option<&'static Target> {
-    TARGETS.iter().find(|target| target.name == name)
+    TARGETS
+        .iter()
+        .chain(NVIDIA_TARGETS)
+        .find(|target| target.name == name)
 }
 
 /// A device's target without its features: `gfx90a:sramecc+:xnack-` is `gfx90a`. A code object that names no

@@ -1,5 +1,6 @@
 // What upstream candle's translated CUDA kernels need from a HIP SDK, and nothing else: clang's AMDGPU
-// builtins and ocml, no SDK header, so that no SDK version can break the build.
+// builtins and ocml, no SDK header, so that no SDK version can break the build. nvcc, for measurement on
+// NVIDIA cards, gets CUDA's headers instead.
 //
 // Included on the command line (-include) for every translated module. The translation has already given
 // the types their HIP names; functions keep the names that CUDA and HIP share.
@@ -7,6 +8,8 @@
 // A CUDA warp is 32 lanes. Here it is a whole wave32 or one half of a wave64: every cross-lane operation
 // stays within an aligned group of 32 lanes.
 #pragma once
+
+#if defined(__HIP__)
 
 #include "compat/platform.h"
 #include "compat/vector_types.h"
@@ -19,3 +22,9 @@
 #include "compat/atomics.h"
 #include "compat/limits.h"
 #include "compat/host_launch.h"
+
+#else
+
+#include "compat/nvidia.h"
+
+#endif

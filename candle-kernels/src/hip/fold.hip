@@ -1,0 +1,135 @@
+// Reductions over any set of dimensions: <op>_<shape>_<t>(kept, within, x, out). `kept` walks the results, `within`
+// the elements of one result.
+//
+//   op     sum, min, max (result of the elements' type), argmin, argmax (u32, number within `within`)
+//   shape  each: a thread per result; group: a workgroup per result
+//
+// Of equal elements the first counts. The CPU backend starts with the first element and keeps it when it is NaN, and
+// passes over every other NaN; so do these.
+#include "element.h"
+#include "walk.h"
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
+
+constexpr unsigned MOST_THREADS = 256;
+
+/// What sums are computed in; whole numbers wrap around.
+template <class T> struct SumType { typedef Value<T> type; };
+template <> struct SumType<uint8_t> { typedef uint32_t type; };
+template <> struct SumType<int16_t> { typedef uint32_t type; };
+template <> struct SumType<int32_t> { typedef uint32_t type; };
+template <> struct SumType<int64_t> { typedef uint64_t type; };
+
+template <class T> struct Sum {
+    typedef T Result;
+    typename SumType<T>::type total = 0;
+    __device__ __forceinline__ void take(T x, uint32_t) { total += static_cast<typename SumType<T>::type>(value_of(x)); }
+    __device__ __forceinline__ void merge(const Sum &other) { total += other.total; }
+    __device__ __forceinline__ Sum from_lane(unsigned distance) const {
+        Sum other;
+        other.total = __shfl_xor_sync(0xffffffffu, total, distance);
+        return other;
+    }
+    __device__ __forceinline__ Result finish(T) const { return T(total); }
+};
+
+/// A value that no other is worse than.
+template <class V, bool LEAST> static __device__ __forceinline__ V worst() {
+    if constexpr (is_float<V>) return LEAST ? V(__builtin_inff()) : -V(__builtin_inff());
+    else return LEAST ? Limits<V>::MAX : Limits<V>::MIN;
+}
+
+template <class T, bool LEAST> struct Extreme {
+    typedef T Result;
+    Value<T> best = worst<Value<T>, LEAST>();
+    __device__ __forceinline__ void offer(Value<T> v) {
+        if (LEAST ? v < best : v > best) best = v;
+    }
+    __device__ __forceinline__ void take(T x, uint32_t) { offer(value_of(x)); }
+    __device__ __forceinline__ void merge(const Extreme &other) { offer(other.best); }
+    __device__ __forceinline__ Extreme from_lane(unsigned distance) const {
+        Extreme other;
+        other.best = __shfl_xor_sync(0xffffffffu, best, distance);
+        return other;
+    }
+    __device__ __forceinline__ Result finish(T first) const {
+        const Value<T> v = value_of(first);
+        return v != v ? first : T(best);
+    }
+};
+
+template <class T, bool LEAST> struct Position {
+    typedef uint32_t Result;
+    Value<T> best = worst<Value<T>, LEAST>();
+    uint32_t place = ~0u;
+    __device__ __forceinline__ void offer(Value<T> v, uint32_t at) {
+        if ((LEAST ? v < best : v > best) || (v == best && at < place)) best = v, place = at;
+    }
+    __device__ __forceinline__ void take(T x, uint32_t at) { offer(value_of(x), at); }
+    __device__ __forceinline__ void merge(const Position &other) { offer(other.best, other.place); }
+    __device__ __forceinline__ Position from_lane(unsigned distance) const {
+        Position other;
+        other.best = __shfl_xor_sync(0xffffffffu, best, distance);
+        other.place = __shfl_xor_sync(0xffffffffu, place, distance);
+        return other;
+    }
+    __device__ __forceinline__ Result finish(T first) const {
+        const Value<T> v = value_of(first);
+        return v != v ? 0 : place;
+    }
+};
+template <class T> using Min = Extreme<T, true>;
+template <class T> using Max = Extreme<T, false>;
+template <class T> using ArgMin = Position<T, true>;
+template <class T> using ArgMax = Position<T, false>;
+
+template <class Fold, class T>
+static __device__ __forceinline__ void fold_each(const Walk<1> &kept, const Walk<1> &within, const T *x,
+                                                 typename Fold::Result *out) {
+    FOR_EACH(result, kept.count) {
+        const T *from = x + kept.at(result);
+        Fold fold;
+        for (uint32_t i = 0; i < within.count; ++i) fold.take(from[within.at(i)], i);
+        out[result] = fold.finish(from[0]);
+    }
+}
+
+template <class Fold, class T>
+static __device__ __forceinline__ void fold_group(const Walk<1> &kept, const Walk<1> &within, const T *x,
+                                                  typename Fold::Result *out, Fold *of_warp) {
+    const unsigned warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    for (uint32_t result = blockIdx.x; result < kept.count; result += gridDim.x) {
+        const T *from = x + kept.at(result);
+        Fold fold;
+        for (uint32_t i = threadIdx.x; i < within.count; i += blockDim.x) fold.take(from[within.at(i)], i);
+#pragma unroll
+        for (unsigned distance = WARP / 2; distance > 0; distance /= 2) fold.merge(fold.from_lane(distance));
+        if (threadIdx.x % WARP == 0) of_warp[warp] = fold;
+        __syncthreads();
+        if (threadIdx.x == 0) {
+            for (unsigned w = 1; w < warps; ++w) fold.merge(of_warp[w]);
+            out[result] = fold.finish(from[0]);
+        }
+        __syncthreads();
+    }
+}
+
+/// LDS for objects with initialisers, which __shared__ variables cannot have.
+template <class Fold> struct alignas(16) Storage { unsigned char bytes[sizeof(Fold) * (MOST_THREADS / WARP)]; };
+
+#define ENTRY_POINTS(FOLD, NAME, T, SUFFIX)                                                                        \
+    extern "C" __global__ void __launch_bounds__(MOST_THREADS)                                                     \
+        NAME##_each_##SUFFIX(Walk<1> kept, Walk<1> within, const T *x, FOLD<T>::Result *out) {                     \
+        fold_each<FOLD<T>, T>(kept, within, x, out);                                                               \
+    }                                                                                                              \
+    extern "C" __global__ void __launch_bounds__(MOST_THREADS)                                                     \
+        NAME##_group_##SUFFIX(Walk<1> kept, Walk<1> within, const T *x, FOLD<T>::Result *out) {                    \
+        __shared__ Storage<FOLD<T>> of_warp;                                                                       \
+        fold_group<FOLD<T>, T>(kept, within, x, out, reinterpret_cast<FOLD<T> *>(of_warp.bytes));                  \
+    }
+#define FOLDS(T, SUFFIX)                                                                         \
+    ENTRY_POINTS(Sum, sum, T, SUFFIX) ENTRY_POINTS(Min, min, T, SUFFIX)                          \
+    ENTRY_POINTS(Max, max, T, SUFFIX) ENTRY_POINTS(ArgMin, argmin, T, SUFFIX)                    \
+    ENTRY_POINTS(ArgMax, argmax, T, SUFFIX)
+FOR_NUMBERS(FOLDS)

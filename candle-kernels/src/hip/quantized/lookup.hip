@@ -1,0 +1,51 @@
+// Dequantization and rows by index, bit for bit the values that candle's CPU code computes.
+//
+//   lookup_<t>   rows of weights [rows, row_segments * 32] to f32, f16 or bf16: those that `ids` name, or all in order
+//
+// A thread writes one segment of 32 elements. <t> is a format of formats.h. The f16 and bf16 values are the f32 ones,
+// rounded.
+#if defined(__clang__)
+// The CPU rounds the product before it adds the offset.
+#pragma clang fp contract(off)
+#endif
+#include "fault.h"
+#include "formats.h"
+
+template <class F>
+static __device__ __forceinline__ float element(const Segment &segment, unsigned i) {
+    const int q = static_cast<signed char>(segment.q[i / 4] >> (8 * (i % 4)));
+    const unsigned half = F::HALVES == 1 ? 0 : i / (SEGMENT / 2);
+    if (F::CENTRE != 0) return segment.scale[half] * (q - F::CENTRE);
+    if (F::OFFSET) return segment.scale[half] * q + segment.offset[half];
+    return segment.scale[half] * q;
+}
+
+template <class F>
+static __device__ __forceinline__ void lookup(const uint8_t *w, const uint32_t *ids, void *out, size_t row_segments,
+                                              size_t segments, uint32_t rows, const FaultReport &fault, int type) {
+    const size_t step = static_cast<size_t>(gridDim.x) * blockDim.x;
+    for (size_t s = static_cast<size_t>(blockIdx.x) * blockDim.x + threadIdx.x; s < segments; s += step) {
+        size_t from = s;
+        if (ids) {
+            const uint32_t id = ids[s / row_segments];
+            if (id >= rows) {
+                fault.raise(id, rows);
+                for (unsigned i = 0; i < SEGMENT; ++i) store_float(out, s * SEGMENT + i, type, NAN);
+                continue;
+            }
+            from = id * row_segments + s % row_segments;
+        }
+        Segment segment;
+        F::load(w + from / F::SEGMENTS * F::BYTES, static_cast<unsigned>(from % F::SEGMENTS), segment);
+#pragma unroll
+        for (unsigned i = 0; i < SEGMENT; ++i) store_float(out, s * SEGMENT + i, type, element<F>(segment, i));
+    }
+}
+
+#define LOOKUP(name, F)                                                                                             \
+    extern "C" __global__ __launch_bounds__(256) void lookup_##name(const uint8_t *w, const uint32_t *ids, void *out, \
+                                                                    size_t row_segments, size_t segments,           \
+                                                                    uint32_t rows, FaultReport fault, int type) {   \
+        lookup<F>(w, ids, out, row_segments, segments, rows, fault, type);                                          \
+    }
+FOR_EACH_FORMAT(LOOKUP)

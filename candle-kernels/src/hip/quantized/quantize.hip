@@ -1,0 +1,196 @@
+// Quantization on the device.
+//
+//   quantize_activations   f32, f16 or bf16 to the blocks that the products read: a warp for each block
+//   quantize_blocks_<t>    f32 to GGML blocks, bit for bit what candle's CPU quantizer makes: a thread for each block
+//
+// <t> is q4_0, q4_1, q5_0, q5_1, q8_0 or q8_1. Rust's `as` saturates and turns NaN into 0, its f32::max and f32::min
+// pass over NaN; both are spelled out here. Where a block holds zeros of both signs as its minimum, Rust leaves open
+// which one is stored; here it is -0.
+#include "activations.h"
+
+// A multiplication and an addition that the CPU rounds one after the other.
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#endif
+
+constexpr unsigned ACTIVATION_WARPS = 8;  // blocks of activations of a workgroup
+constexpr unsigned BLOCK_THREADS = 64;    // GGML blocks of a workgroup
+
+static __device__ __forceinline__ float warp_max(float value) {
+#pragma unroll
+    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) {
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
+    }
+    return value;
+}
+
+extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_activations(const void *x, ActivationBlock *out,
+                                                                                         size_t blocks, int type) {
+    const size_t block = static_cast<size_t>(blockIdx.x) * ACTIVATION_WARPS + threadIdx.y;
+    if (block >= blocks) return;
+    const float value = load_float(x, block * SEGMENT + threadIdx.x, type);
+    const float largest = warp_max(fabsf(value));
+    const float scale = largest / 127.0f;
+    // A largest value so small that the scale is 0 or its inverse infinite: the block is 0 to within 1e-38.
+    const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+    const float scaled = value * inverse;
+    const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
+
+    // Lanes 0 to 15 hold the first half.
+    int sum = q;
+#pragma unroll
+    for (unsigned distance = 1; distance < SEGMENT / 2; distance *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+    // Four bytes to a word, in every fourth lane.
+    int word = (q & 0xff) << (8 * (threadIdx.x % 4));
+    word |= __shfl_xor_sync(0xffffffffu, word, 1);
+    word |= __shfl_xor_sync(0xffffffffu, word, 2);
+
+    ActivationBlock &to = out[block];
+    if (threadIdx.x % 4 == 0) to.q[threadIdx.x / 4] = word;
+    if (threadIdx.x % (SEGMENT / 2) == 0) to.sum[threadIdx.x / (SEGMENT / 2)] = static_cast<int16_t>(sum);
+    // An infinite or NaN activation makes its block's products NaN, as on the CPU.
+    const bool all_finite = largest < INFINITY;
+    if (threadIdx.x == 0) to.scale = all_finite ? scale : NAN;
+}
+
+// ---- GGML blocks ------------------------------------------------------------------------------------------------
+
+/// `value as u8` of Rust.
+static __device__ __forceinline__ unsigned to_u8(float value) {
+    return value >= 255.0f ? 255u : value > 0.0f ? static_cast<unsigned>(value) : 0u;
+}
+
+/// `value as i8` of Rust.
+static __device__ __forceinline__ int to_i8(float value) {
+    return value >= 127.0f ? 127 : value <= -128.0f ? -128 : value == value ? static_cast<int>(value) : 0;
+}
+
+static __device__ __forceinline__ float inverse_or_zero(float value) { return value != 0.0f ? 1.0f / value : 0.0f; }
+
+static __device__ __forceinline__ void put_half(uint8_t *at, float value) {
+#if defined(__HIP__)
+    // Clang 19 turns a product and its conversion into one v_fma_mixlo_f16 with +0 as the addend, which makes a
+    // product of -0 positive. The CPU stores -0 as the scale of a block of zeros.
+    asm volatile("" : "+v"(value));
+#endif
+    const f16 half = static_cast<f16>(value);
+    __builtin_memcpy(at, &half, sizeof(half));
+}
+
+/// The value of largest magnitude, with its sign; the first of several.
+static __device__ __forceinline__ float extreme(const float *x) {
+    float magnitude = 0.0f, value = 0.0f;
+    for (unsigned i = 0; i < SEGMENT; ++i) {
+        if (magnitude < fabsf(x[i])) {
+            magnitude = fabsf(x[i]);
+            value = x[i];
+        }
+    }
+    return value;
+}
+
+static __device__ __forceinline__ void range(const float *x, float &least, float &most) {
+    least = INFINITY;
+    most = -INFINITY;
+    for (unsigned i = 0; i < SEGMENT; ++i) {
+        least = fminf(least, x[i]);
+        most = fmaxf(most, x[i]);
+    }
+}
+
+/// Nibbles of elements i and i + 16 to one byte, fifth bits to `high`.
+struct Packed {
+    uint8_t *nibbles;
+    unsigned high;
+
+    __device__ __forceinline__ void put(unsigned i, unsigned first, unsigned second) {
+        nibbles[i] = static_cast<uint8_t>((first & 15u) | (second & 15u) << 4);
+        high |= (first >> 4 & 1u) << i | (second >> 4 & 1u) << (i + SEGMENT / 2);
+    }
+};
+
+static __device__ __forceinline__ void quantize_q4_0(const float *x, uint8_t *out) {
+    const float scale = extreme(x) / -8.0f, inverse = inverse_or_zero(scale);
+    put_half(out, scale);
+    Packed packed = {out + 2, 0};
+    for (unsigned i = 0; i < SEGMENT / 2; ++i) {
+        const float first = x[i] * inverse, second = x[i + SEGMENT / 2] * inverse;
+        packed.put(i, min(15u, to_u8(first + 8.5f)), min(15u, to_u8(second + 8.5f)));
+    }
+}
+
+static __device__ __forceinline__ void quantize_q5_0(const float *x, uint8_t *out) {
+    const float scale = extreme(x) / -16.0f, inverse = inverse_or_zero(scale);
+    put_half(out, scale);
+    Packed packed = {out + 6, 0};
+    for (unsigned i = 0; i < SEGMENT / 2; ++i) {
+        const float first = x[i] * inverse, second = x[i + SEGMENT / 2] * inverse;
+        // Through a signed byte, as on the CPU: a negative one keeps its low five bits.
+        packed.put(i, min(31, to_i8(first + 16.5f)), min(31, to_i8(second + 16.5f)));
+    }
+    __builtin_memcpy(out + 2, &packed.high, 4);
+}
+
+/// Q4_1 and Q5_1 differ in the levels and in the place of the fifth bits.
+static __device__ __forceinline__ unsigned quantize_range(const float *x, uint8_t *out, float levels, unsigned most_q,
+                                                          uint8_t *nibbles) {
+    float least, most;
+    range(x, least, most);
+    const float scale = (most - least) / levels, inverse = inverse_or_zero(scale);
+    put_half(out, scale);
+    put_half(out + 2, least);
+    Packed packed = {nibbles, 0};
+    for (unsigned i = 0; i < SEGMENT / 2; ++i) {
+        const float first = (x[i] - least) * inverse, second = (x[i + SEGMENT / 2] - least) * inverse;
+        packed.put(i, min(most_q, to_u8(first + 0.5f)), min(most_q, to_u8(second + 0.5f)));
+    }
+    return packed.high;
+}
+
+static __device__ __forceinline__ void quantize_q4_1(const float *x, uint8_t *out) { quantize_range(x, out, 15.0f, 15u, out + 4); }
+
+static __device__ __forceinline__ void quantize_q5_1(const float *x, uint8_t *out) {
+    // The CPU does not limit these to 31: what lies beyond loses its higher bits.
+    const unsigned high = quantize_range(x, out, 31.0f, 255u, out + 8);
+    __builtin_memcpy(out + 4, &high, 4);
+}
+
+/// The bytes of Q8_0 and Q8_1; returns their sum.
+static __device__ __forceinline__ int quantize_bytes(const float *x, float inverse, uint8_t *to) {
+    int sum = 0;
+    for (unsigned i = 0; i < SEGMENT; ++i) {
+        const int q = to_i8(roundf(x[i] * inverse));
+        to[i] = static_cast<uint8_t>(q);
+        sum += q;
+    }
+    return sum;
+}
+
+static __device__ __forceinline__ float byte_scale(const float *x) { return fabsf(extreme(x)) / 127.0f; }
+
+static __device__ __forceinline__ void quantize_q8_0(const float *x, uint8_t *out) {
+    const float scale = byte_scale(x);
+    put_half(out, scale);
+    quantize_bytes(x, inverse_or_zero(scale), out + 2);
+}
+
+static __device__ __forceinline__ void quantize_q8_1(const float *x, uint8_t *out) {
+    const float scale = byte_scale(x);
+    const int sum = quantize_bytes(x, inverse_or_zero(scale), out + 4);
+    put_half(out, scale);
+    // Rounded to f16 twice: the scale, then its product with the sum.
+    put_half(out + 2, static_cast<float>(static_cast<f16>(scale)) * sum);
+}
+
+#define QUANTIZE(name, BYTES)                                                                                      \
+    extern "C" __global__ __launch_bounds__(BLOCK_THREADS) void quantize_blocks_##name(const float *x, uint8_t *out, \
+                                                                                       size_t blocks) {            \
+        const size_t block = static_cast<size_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x;                        \
+        if (block < blocks) quantize_##name(x + block * SEGMENT, out + block * BYTES);                             \
+    }
+QUANTIZE(q4_0, 18)
+QUANTIZE(q4_1, 20)
+QUANTIZE(q5_0, 22)
+QUANTIZE(q5_1, 24)
+QUANTIZE(q8_0, 34)
+QUANTIZE(q8_1, 36)

@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# The suites on an NVIDIA card, through hip-nvidia: the same host code and kernels as on an AMD card, on real silicon.
+#
+#   scripts/nvidia.sh build [--arch sm_90]                     where Rust and nvcc are (no card needed)
+#   scripts/nvidia.sh run [--only PATTERN] [--jobs N] [--sanitize]   where the card is (no Rust needed; nvcc for one suite)
+#
+#   --arch      the card's architecture (nvidia-smi --query-gpu=compute_cap --format=csv: 9.0 is sm_90)
+#   --only      steps whose name matches the shell pattern, such as 'core-*'
+#   --jobs      steps at a time (default: half of the cores)
+#   --sanitize  also compute-sanitizer's memcheck and racecheck over the quantized suites
+#
+# build leaves everything that run needs in target/nvidia-pack, about 40 MB; on another machine, have this repository
+# with that folder. Logs go to target/nvidia-logs, or to $OUT where that is set. The exit status is 0 when all passed.
+set -euo pipefail
+
+# shellcheck source=scripts/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+cd "$root"
+pack=$root/target/nvidia-pack
+
+# The test programs of cargo's arguments, one per line: name and path.
+programs() {
+    cargo test --no-run "$@" 2>&1 | tee /dev/stderr |
+        sed -n 's/^ *Executable .* (\(.*\))$/\1/p' | while read -r path; do
+        printf '%s %s\n' "$(basename "$path" | sed 's/-[0-9a-f]*$//')" "$path"
+    done
+}
+
+build() { # ARCH
+    local stage name path
+    # A folder of its own: other targets than the default would rebuild the usual one back and forth.
+    export CANDLE_HIP_ARCHS=$1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/nvidia} CARGO_TERM_COLOR=never
+    scripts/upstream.sh sync >&2
+    stage=$CARGO_TARGET_DIR/pack
+    rm -rf "$stage"
+    mkdir -p "$stage/tests" "$pack"
+    {
+        programs -p candle-core -p candle-nn -p candle-examples -p candle-hip \
+            --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' --tests
+        programs -p hip-nvidia --test card
+    } >"$stage/programs"
+    cargo build -p candle-core -p candle-nn -p candle-examples -p candle-hip \
+        --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' --example quantized --example quantize_gguf
+    cargo build -p hip-nvidia --lib
+    while read -r name path; do
+        # Upstream's suites are only of interest for their variants on rocm.
+        case $name in
+        rocm_* | card | device) ;;
+        *) [[ $("$path" --list 2>/dev/null) == *::rocm:\ test* ]] || continue ;;
+        esac
+        [ ! -e "$stage/tests/$name" ] || fail "two test programs are called $name"
+        strip -o "$stage/tests/$name" "$path"
+    done <"$stage/programs"
+    for name in quantized quantize_gguf; do
+        strip -o "$stage/$name" "$CARGO_TARGET_DIR/debug/examples/$name"
+    done
+    strip -o "$stage/libhip_nvidia.so" "$CARGO_TARGET_DIR/debug/libhip_nvidia.so"
+    # Tests find files of the repository, and room for scratch files, by the paths of the build.
+    printf '%s\n' "$root" >"$stage/root"
+    printf '%s\n' "$CARGO_TARGET_DIR/tmp" >"$stage/scratch"
+    rm "$stage/programs"
+    # The same kernels lie in every program: a dictionary larger than a program finds them again.
+    tar -C "$stage" -c . | xz --lzma2=preset=2,dict=512MiB >"$pack/pack.tar.xz"
+    say "$(du -h "$pack/pack.tar.xz" | cut -f1) in $pack; now, where the card is: scripts/nvidia.sh run"
+}
+
+prepare() {
+    [ -f "$pack/pack.tar.xz" ] || fail "$pack/pack.tar.xz is missing: scripts/nvidia.sh build makes it"
+    command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv,noheader
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    tar -C "$work" -xJf "$pack/pack.tar.xz"
+    local built_in
+    built_in=$(cat "$work/root")
+    if [ ! -e "$built_in" ]; then
+        mkdir -p "$(dirname "$built_in")"
+        ln -s "$root" "$built_in"
+        say "$built_in, where the programs were built and look for files, is now a link to $root"
+    fi
+    mkdir -p "$(cat "$work/scratch")"
+    export CANDLE_HIP_LIBRARY=$work/libhip_nvidia.so CANDLE_ROCBLAS_LIBRARY=$work/libhip_nvidia.so
+    export RUST_BACKTRACE=0
+    # cuBLAS may only be part of a Python package.
+    if [ -z "${HIP_NVIDIA_CUBLAS:-}" ] && ! ldconfig -p | grep -q 'libcublas\.so'; then
+        local found
+        found=$(python3 -c 'import glob, site, sys
+paths = [p for s in site.getsitepackages() for p in glob.glob(s + "/nvidia/*/lib/libcublas.so.1[23]")]
+print(sorted(paths)[-1] if paths else "")' 2>/dev/null || true)
+        [ -z "$found" ] || export HIP_NVIDIA_CUBLAS=$found LD_LIBRARY_PATH=${found%/*}:${LD_LIBRARY_PATH:-}
+    fi
+    logs=${OUT:-$root/target/nvidia-logs}/logs
+    rm -rf "$logs"
+    mkdir -p "$logs"
+}
+
+# Queues a step; `wait_all` reports it.
+names=()
+step() { # NAME COMMAND...
+    local name=$1
+    shift
+    # shellcheck disable=SC2053 # a pattern
+    [[ $name == $only ]] || return 0
+    while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n || true; done
+    names+=("$name")
+    {
+        started=$SECONDS status=0
+        timeout --kill-after=10 420 "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+        printf '%s %s\n' "$status" $((SECONDS - started)) >"$logs/$name.status"
+    } &
+}
+
+# What the demo model says, without the lines about speed and device.
+words() { # DEVICE MODEL
+    "$work/quantized" --device "$1" --model "$2" --prompt 'What is quantization?' --temperature 0 --repeat-penalty 1 --sample-len 64 |
+        tee /dev/stderr | sed -n '/^model built$/,/token\/s$/p' | sed '1d;/token\/s$/d'
+}
+
+# The greedy answer on the card is the CPU's.
+same_words() { # TYPE
+    local model=$work/$1.gguf on_cpu on_card
+    "$work/quantize_gguf" "$root/demo-model/candle-rocm-demo-f16.gguf" "$model" --type "$1"
+    on_cpu=$(words cpu "$model")
+    on_card=$(words rocm "$model")
+    [ ${#on_cpu} -gt 100 ] || fail "the CPU says only: $on_cpu"
+    [ "$on_cpu" = "$on_card" ] || fail "differs; cpu: $on_cpu; card: $on_card"
+    echo "ok - $1: $on_card"
+}
+
+run_all() {
+    local program name type tool skip
+    export -f words same_words fail say
+    export work root
+    # Cases about the emulator's own variables and checks, or that need code objects of two AMD targets.
+    skip=(--skip exhausted_memory --skip nothing_is_left --skip access_out_of_bounds --skip a_code_object_for_another_target
+        --skip two_devices --skip a_code_object_of_the_users_own)
+    if [ -n "$sanitize" ]; then
+        # The quantized suite of upstream's kernels; rows and columns are the same, so one thread at a time is enough.
+        for name in rocm_quantized rocm_quantized_products; do
+            [ -e "$work/tests/$name" ] || continue
+            for tool in memcheck racecheck; do
+                step "$tool-$name" compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 \
+                    "$work/tests/$name" --test-threads 2
+            done
+        done
+    fi
+    for type in f16 q8_0 q4_0 q4k q6k; do
+        # shellcheck disable=SC2016 # the inner shell's
+        step "words-$type" bash -c 'set -euo pipefail; same_words "$1"' words "$type"
+    done
+    for program in "$work"/tests/*; do
+        name=$(basename "$program")
+        case $name in
+        card) step "$name" "$program" --ignored ;;
+        device) step "$name" "$program" ;;
+        rocm_*) step "$name" "$program" "${skip[@]}" ;;
+        *) step "upstream-$name" "$program" ::rocm ;;
+        esac
+    done
+    while [ "$(jobs -rp | wc -l)" != 0 ]; do wait -n || true; done
+}
+
+report() {
+    local name status seconds passed outcome n_failed=0
+    for name in "${names[@]}"; do
+        read -r status seconds <"$logs/$name.status"
+        passed=$(awk '/^test result:/ { n += $4 } /^ok - / { n++ } END { print n + 0 }' "$logs/$name.log")
+        outcome=ok
+        if [ "$status" != 0 ]; then outcome="FAILED ($status)"; elif [ "$passed" = 0 ]; then outcome='FAILED (no test ran)'; fi
+        [ "$outcome" = ok ] || n_failed=$((n_failed + 1))
+        printf '%-34s %-14s %4s tests %4s s  %s\n' "$name" "$outcome" "$passed" "$seconds" \
+            "$(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$logs/$name.log" | tail -n 1 || true)"
+        [ "$outcome" = ok ] || grep -E '^test .*FAILED|panicked at|^ERROR|Error|differs' "$logs/$name.log" | head -n 25 | cut -c1-300 | sed 's/^/    /' || true
+    done
+    if [ -n "${OUT:-}" ]; then # few files, then
+        tar -C "$OUT" -cJf "$OUT/logs.tar.xz" logs
+        rm -rf "$logs"
+    fi
+    printf '%s passed, %s failed, on %s\n' $((${#names[@]} - n_failed)) "$n_failed" "$(date -u +%F)"
+    [ "$n_failed" = 0 ]
+}
+
+mode=${1:-} arch=sm_90 only='*' jobs=$((($(nproc) + 1) / 2)) sanitize=''
+[ $# = 0 ] || shift
+while [ $# -gt 0 ]; do
+    case $1 in
+    --arch | --only | --jobs)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        printf -v "${1#--}" %s "$2"
+        shift 2
+        ;;
+    --sanitize) sanitize=1 && shift ;;
+    *) usage >&2 && fail "unknown option $1" ;;
+    esac
+done
+case $mode in
+build) build "$arch" ;;
+run)
+    prepare
+    run_all
+    report
+    ;;
+-h | --help) usage ;;
+*) usage >&2 && fail "say build or run" ;;
+esac
