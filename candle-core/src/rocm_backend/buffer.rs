@@ -2,6 +2,7 @@
 use super::allocator::Block;
 use super::error::OrRocm;
 use super::RocmDevice;
+use crate::backend::BackendDevice;
 use crate::Result;
 use candle_hip::DevicePtr;
 use std::ops::Range;
@@ -103,7 +104,7 @@ impl RocmBuffer {
         if len > 0 {
             // The source's content may not be there yet; the copy itself runs on the destination's stream, behind
             // whatever last used its block.
-            self.device.stream().synchronize().rocm()?;
+            self.device.synchronize()?;
             let stream = device.stream();
             // SAFETY: both ranges lie within their buffers and outlive the synchronisation below.
             unsafe { stream.copy_from_peer(dst.ptr(), self.ptr(), &self.device.inner.hip, len) }

@@ -1,6 +1,10 @@
-//! Copies on the device: strided to contiguous, and rows of a matrix.
-use super::{kernels, mover, RocmStorage};
+//! Copies on the device (strided to contiguous, rows of a matrix) and constants.
+use super::kind::same_dtype;
+use super::operations::{CONST_SET, COPY, COPY2D};
+use super::walk::{each_part, each_part_of, Part};
+use super::RocmStorage;
 use crate::backend::BackendStorage;
+use crate::scalar::Scalar;
 use crate::{Layout, Result};
 use candle_hip::DevicePtr;
 
@@ -11,26 +15,24 @@ pub(super) fn strided(
     dst: &mut RocmStorage,
     dst_offset: usize,
 ) -> Result<()> {
-    let (dtype, count) = (src.dtype(), src_l.shape().elem_count());
+    let (device, dtype) = (src.device(), src.dtype());
+    same_dtype(dtype, dst.dtype(), COPY.name)?;
     let size = dtype.size_in_bytes();
     if let Some((start, end)) = src_l.contiguous_offsets() {
         return src
             .buffer
             .copy_to(start * size..end * size, &mut dst.buffer, dst_offset * size);
     }
-    if count > 0 {
-        let launch = src
-            .device()
-            .launch(&kernels::UNARY, "ucopy", mover(dtype, "copy")?, "")?;
-        let launch = launch.arg(count).layouts(&[src_l])?;
-        let launch = launch
-            .arg(src.ptr(src_l))
-            .arg(dst.ptr_at(dst_offset))
-            .over(count);
-        // SAFETY: the kernel reads `count` elements by the layout; candle made `dst` large enough for them.
-        unsafe { launch.run() }?;
-    }
-    Ok(())
+    dst.expect_room(dst_offset, src_l.shape().elem_count(), COPY.name)?;
+    each_part([src_l], |part: &Part<1>| {
+        let launch = COPY
+            .launch(device, dtype)?
+            .arg(part.walk)
+            .arg(src.ptr_at(src_l.start_offset() + part.offsets[0]))
+            .arg(dst.ptr_at(dst_offset + part.first));
+        // SAFETY: the kernel reads the part's elements by the layout; `dst` was checked to have room for them.
+        unsafe { launch.over(part.count).run() }
+    })
 }
 
 /// A tensor's elements one after the other: where they are, or a copy of them.
@@ -64,6 +66,13 @@ pub(super) struct Rows {
     pub(super) offset: usize,
 }
 
+impl Rows {
+    /// One past the last element of `rows` rows of `columns`.
+    fn end(&self, rows: usize, columns: usize) -> usize {
+        self.offset + (rows - 1) * self.stride + columns
+    }
+}
+
 /// Copies `rows` rows of `columns` elements.
 pub(super) fn rows(
     src: &RocmStorage,
@@ -73,8 +82,9 @@ pub(super) fn rows(
     rows: usize,
     columns: usize,
 ) -> Result<()> {
-    let (dtype, count) = (src.dtype(), rows * columns);
-    let size = dtype.size_in_bytes();
+    let (device, dtype) = (src.device(), src.dtype());
+    let (size, count) = (dtype.size_in_bytes(), rows * columns);
+    same_dtype(dtype, dst.dtype(), COPY2D.name)?;
     if count == 0 {
         return Ok(());
     }
@@ -82,17 +92,40 @@ pub(super) fn rows(
         let range = from.offset * size..(from.offset + count) * size;
         return src.buffer.copy_to(range, &mut dst.buffer, to.offset * size);
     }
-    let launch = src
-        .device()
-        .launch(&kernels::FILL, "copy2d", mover(dtype, "copy2d")?, "")?;
-    let launch = launch
-        .arg(src.ptr_at(from.offset))
-        .arg(dst.ptr_at(to.offset));
-    let launch = launch.int("rows", rows)?.int("columns", columns)?;
-    let launch = launch
-        .int("source stride", from.stride)?
-        .int("destination stride", to.stride)?;
-    let launch = launch.one_each(count)?;
-    // SAFETY: candle's callers name rows that lie within both tensors.
-    unsafe { launch.run() }
+    src.expect_room(0, from.end(rows, columns), COPY2D.name)?;
+    dst.expect_room(0, to.end(rows, columns), COPY2D.name)?;
+    let strides = [&[from.stride, 1][..], &[to.stride, 1]];
+    each_part_of(&[rows, columns], strides, |part: &Part<2>| {
+        let launch = COPY2D
+            .launch(device, dtype)?
+            .arg(part.walk)
+            .arg(src.ptr_at(from.offset + part.offsets[0]))
+            .arg(dst.ptr_at(to.offset + part.offsets[1]));
+        // SAFETY: both matrices were checked to lie within their storages.
+        unsafe { launch.over(part.count).run() }
+    })
+}
+
+/// Sets the elements that the layout names.
+pub(super) fn const_set(x: &mut RocmStorage, value: Scalar, l: &Layout) -> Result<()> {
+    let dtype = x.dtype();
+    same_dtype(dtype, value.dtype(), CONST_SET.name)?;
+    each_part([l], |part: &Part<1>| {
+        let launch = CONST_SET.launch(x.device(), dtype)?.arg(part.walk);
+        let launch = match value {
+            Scalar::U8(v) => launch.arg(v),
+            Scalar::U32(v) => launch.arg(v),
+            Scalar::I16(v) => launch.arg(v),
+            Scalar::I32(v) => launch.arg(v),
+            Scalar::I64(v) => launch.arg(v),
+            Scalar::BF16(v) => launch.arg(v.to_bits()),
+            Scalar::F16(v) => launch.arg(v.to_bits()),
+            Scalar::F32(v) => launch.arg(v.to_bits()),
+            Scalar::F64(v) => launch.arg(v.to_bits()),
+            Scalar::F8E4M3(v) => launch.arg(v.to_bits()),
+        };
+        let launch = launch.arg(x.ptr_at(l.start_offset() + part.offsets[0]));
+        // SAFETY: the kernel writes the part's elements of x, bit patterns of its own type.
+        unsafe { launch.over(part.count).run() }
+    })
 }

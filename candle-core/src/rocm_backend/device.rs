@@ -1,7 +1,9 @@
 //! `RocmDevice`: one AMD GPU, its stream, its memory and its kernels.
 use super::allocator::{Allocator, Block, PoolStatistics};
 use super::error::{OrRocm, RocmError};
+use super::fault::Faults;
 use super::kernel_cache::{KernelCache, KernelName};
+use super::matmul::Blas;
 use super::random::Generator;
 use super::shape_info::{ShapeInfo, ShapeInfoCache};
 use super::{RocmBuffer, RocmStorage};
@@ -27,6 +29,8 @@ pub(super) struct Inner {
     shape_infos: ShapeInfoCache,
     allocator: Allocator,
     generator: Mutex<Generator>,
+    pub(super) faults: Faults,
+    pub(super) blas: Blas,
 }
 
 /// The devices that are alive, by number.
@@ -189,7 +193,7 @@ impl RocmDevice {
         // SAFETY: the callers pass addresses of blocks that hold at least `bytes.len()` bytes; the host memory
         // outlives the copy because of the synchronisation.
         unsafe { self.inner.stream.copy_to_device(ptr, bytes) }.rocm()?;
-        self.inner.stream.synchronize().rocm()
+        self.synchronize()
     }
 
     /// Copies device memory to the host and waits for it; errors of earlier launches come out here.
@@ -199,7 +203,7 @@ impl RocmDevice {
         }
         // SAFETY: as in `copy_to_device`, with the directions exchanged.
         unsafe { self.inner.stream.copy_to_host(bytes, ptr) }.rocm()?;
-        self.inner.stream.synchronize().rocm()
+        self.synchronize()
     }
 
     pub(super) fn generator(&self) -> std::sync::MutexGuard<'_, Generator> {
@@ -242,6 +246,8 @@ impl BackendDevice for RocmDevice {
             modules: Mutex::default(),
             shape_infos: ShapeInfoCache::default(),
             generator: Mutex::default(),
+            faults: Faults::default(),
+            blas: Blas::default(),
         });
         devices.push((ordinal, Arc::downgrade(&inner)));
         Ok(Self { inner })
@@ -307,6 +313,7 @@ impl BackendDevice for RocmDevice {
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.inner.stream.synchronize().rocm()
+        self.inner.stream.synchronize().rocm()?;
+        self.check_faults()
     }
 }

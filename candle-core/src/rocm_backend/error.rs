@@ -28,6 +28,21 @@ pub enum RocmError {
     #[error("rocm: {op} is not implemented for {dtype:?}")]
     UnsupportedDType { dtype: DType, op: &'static str },
 
+    /// Found by a kernel; reported by the first call after it that waits for the device.
+    #[error(
+        "rocm: {op}: index {index} is out of range for a dimension of size {size} (found on the device: what was \
+         computed from the result is not valid)"
+    )]
+    InvalidIndex {
+        op: &'static str,
+        index: i64,
+        size: u64,
+    },
+
+    /// As for [`RocmError::InvalidIndex`], of whole numbers.
+    #[error("rocm: {op}: division by zero (found on the device: what was computed from the result is not valid)")]
+    DivisionByZero { op: &'static str },
+
     #[error("rocm: {op} is not implemented")]
     UnsupportedOp { op: &'static str },
 

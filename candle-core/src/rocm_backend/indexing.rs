@@ -1,26 +1,51 @@
-//! Rows and elements by position: index-select, gather, scatter, index-add.
+//! Rows and elements by index along one dimension: index-select, gather, scatter, scatter-add, index-add.
 //!
-//! A tensor is seen as `left` × the indexed dimension × `right`.
-use super::copy::{self, Contiguous};
-use super::error::OrRocm;
-use super::{kernel_suffix, kernels, mover, RocmError, RocmStorage};
+//! Every operand is read by its own layout; nothing is made contiguous first.
+use super::copy;
+use super::fault::{FaultReport, FaultyOp};
+use super::kind::{integer_kind, same_dtype, INDICES, INTEGERS};
+use super::operations::{self, Operation};
+use super::walk::{each_part_of, Part};
+use super::RocmStorage;
 use crate::backend::BackendStorage;
 use crate::{DType, Layout, Result};
+use candle_hip::{DevicePtr, KernelArg};
 
-/// The sizes on both sides of dimension `dim`.
-fn around(l: &Layout, dim: usize) -> (usize, usize) {
-    let dims = l.dims();
-    (
-        dims[..dim].iter().product(),
-        dims[dim + 1..].iter().product(),
-    )
+/// `Ids` of candle-kernels' pick.hip.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Ids {
+    ids: DevicePtr,
+    size: u64,
+    step: u64,
+    fault: FaultReport,
+    kind: u32,
+    unused: u32,
 }
 
-fn ids_suffix(ids: &RocmStorage, op: &'static str) -> Result<&'static str> {
-    match ids.dtype() {
-        DType::U8 | DType::U32 | DType::I64 => kernel_suffix(ids.dtype(), op),
-        dtype => Err(RocmError::UnsupportedDType { dtype, op }).rocm(),
-    }
+// SAFETY: `repr(C)` without padding: six 64-bit and two 32-bit words, as in pick.hip.
+unsafe impl KernelArg for Ids {}
+
+/// `Along` of pick.hip: the dimension that a thread goes along.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Along {
+    count: u64,
+    src_stride: u64,
+    ids_stride: u64,
+}
+
+// SAFETY: `repr(C)`, three 64-bit words, as in pick.hip.
+unsafe impl KernelArg for Along {}
+
+/// `values` without the one at `dim`.
+fn without(values: &[usize], dim: usize) -> Vec<usize> {
+    [&values[..dim], &values[dim + 1..]].concat()
+}
+
+/// `values` with another one at `dim`.
+fn with(values: &[usize], dim: usize, value: usize) -> Vec<usize> {
+    [&values[..dim], &[value], &values[dim + 1..]].concat()
 }
 
 pub(super) fn index_select(
@@ -30,35 +55,31 @@ pub(super) fn index_select(
     ids_l: &Layout,
     dim: usize,
 ) -> Result<RocmStorage> {
-    let op = "index-select";
-    let (left, right) = around(l, dim);
-    let picked = ids_l.shape().elem_count();
-    let count = left * picked * right;
-    let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
-    let ids_in_order = Contiguous::of(ids, ids_l)?;
-    if count > 0 {
-        let launch = x.device().launch(
-            &kernels::INDEXING,
-            "is",
-            ids_suffix(ids, op)?,
-            mover(x.dtype(), op)?,
-        )?;
-        let launch = launch
-            .arg(count)
-            .layouts(&[l])?
-            .arg(ids_in_order.ptr())
-            .arg(x.ptr(l))
-            .arg(out.ptr_at(0));
-        let launch = launch
-            .arg(left)
-            .arg(l.dims()[dim])
-            .arg(picked)
-            .arg(right)
-            .over(count);
-        // SAFETY: the kernel writes `count` elements and reads x by its layout at the positions in `ids`.
-        unsafe { launch.run() }?;
-    }
-    Ok(out)
+    let (picked, ids_stride) = match (ids_l.dims(), ids_l.stride()) {
+        ([picked], [stride]) => (*picked, *stride),
+        _ => {
+            let (expected, got, shape) = (1, ids_l.dims().len(), ids_l.shape().clone());
+            return Err(crate::Error::UnexpectedNumberOfDims {
+                expected,
+                got,
+                shape,
+            }
+            .bt());
+        }
+    };
+    let ids_strides = with(&vec![0; l.dims().len()], dim, ids_stride);
+    let dims = with(l.dims(), dim, picked);
+    let of = (&operations::INDEX_SELECT, FaultyOp::IndexSelect);
+    pick(
+        x,
+        l,
+        ids,
+        ids_l.start_offset(),
+        &dims,
+        &ids_strides,
+        dim,
+        of,
+    )
 }
 
 pub(super) fn gather(
@@ -68,36 +89,52 @@ pub(super) fn gather(
     ids_l: &Layout,
     dim: usize,
 ) -> Result<RocmStorage> {
-    let op = "gather";
-    let (left, right) = around(l, dim);
-    let count = ids_l.shape().elem_count();
-    let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
-    let (x_in_order, ids_in_order) = (Contiguous::of(x, l)?, Contiguous::of(ids, ids_l)?);
-    if count > 0 {
-        let launch = x.device().launch(
-            &kernels::INDEXING,
-            "gather",
-            ids_suffix(ids, op)?,
-            mover(x.dtype(), op)?,
-        )?;
-        let launch = launch
-            .arg(count)
-            .arg(ids_in_order.ptr())
-            .arg(x_in_order.ptr())
-            .arg(out.ptr_at(0));
-        let launch = launch
-            .arg(left)
-            .arg(l.dims()[dim])
-            .arg(ids_l.dims()[dim])
-            .arg(right)
-            .over(count);
-        // SAFETY: as for `index_select`, both operands being contiguous.
-        unsafe { launch.run() }?;
-    }
+    let of = (&operations::GATHER, FaultyOp::Gather);
+    let start = ids_l.start_offset();
+    pick(x, l, ids, start, ids_l.dims(), ids_l.stride(), dim, of)
+}
+
+/// A result of dimensions `dims` whose element at a place is x's at the same place, except that the coordinate `dim`
+/// comes from the indices.
+#[allow(clippy::too_many_arguments)]
+fn pick(
+    x: &RocmStorage,
+    l: &Layout,
+    ids: &RocmStorage,
+    ids_start: usize,
+    dims: &[usize],
+    ids_strides: &[usize],
+    dim: usize,
+    (row, op): (&Operation, FaultyOp),
+) -> Result<RocmStorage> {
+    let (device, dtype) = (x.device(), x.dtype());
+    let kind = integer_kind(INDICES, ids.dtype(), row.name)?;
+    row.suffix_for(dtype)?;
+    let out = RocmStorage::uninit(device, dims.iter().product(), dtype)?;
+    let x_strides = with(l.stride(), dim, 0);
+    each_part_of(dims, [&x_strides, ids_strides], |part: &Part<2>| {
+        let indices = Ids {
+            ids: ids.ptr_at(ids_start + part.offsets[1]),
+            size: l.dims()[dim] as u64,
+            step: l.stride()[dim] as u64,
+            fault: device.fault_report(op)?,
+            kind,
+            unused: 0,
+        };
+        let launch = row
+            .launch(device, dtype)?
+            .arg(part.walk)
+            .arg(indices)
+            .arg(x.ptr_at(l.start_offset() + part.offsets[0]))
+            .arg(out.ptr_at(part.first));
+        // SAFETY: the kernel reads x by its layout, the coordinate `dim` checked against its size, and writes the
+        // part's elements of `out`.
+        unsafe { launch.over(part.count).run() }
+    })?;
     Ok(out)
 }
 
-/// What a scatter does with the element at a position.
+/// What a scatter does with the element at a place.
 #[derive(Clone, Copy)]
 pub(super) enum Scatter {
     Set,
@@ -115,35 +152,22 @@ pub(super) fn scatter(
     dim: usize,
     what: Scatter,
 ) -> Result<()> {
-    let (op, kernel) = match what {
-        Scatter::Set => ("scatter", "s"),
-        Scatter::Add => ("scatter-add", "sa"),
+    let (row, op, kinds) = match what {
+        Scatter::Set => (&operations::SCATTER, FaultyOp::Scatter, INDICES),
+        Scatter::Add => (&operations::SCATTER_ADD, FaultyOp::ScatterAdd, INTEGERS),
     };
-    let (left, right) = around(src_l, dim);
-    let element = match what {
-        Scatter::Set => mover(x.dtype(), op)?,
-        Scatter::Add => kernel_suffix(x.dtype(), op)?,
-    };
-    let x_ptr = x.contiguous_ptr(l, op)?;
-    let (ids_in_order, src_in_order) = (Contiguous::of(ids, ids_l)?, Contiguous::of(src, src_l)?);
-    if src_l.shape().elem_count() > 0 {
-        let launch =
-            x.device()
-                .launch(&kernels::INDEXING, kernel, ids_suffix(ids, op)?, element)?;
-        let launch = launch
-            .arg(ids_in_order.ptr())
-            .arg(src_in_order.ptr())
-            .arg(x_ptr);
-        let launch = launch
-            .arg(left)
-            .arg(src_l.dims()[dim])
-            .arg(l.dims()[dim])
-            .arg(right);
-        // SAFETY: a work-item owns one (left, right) pair, so no two write the same element; the positions are
-        // those of the contiguous operands.
-        unsafe { launch.over(left * right).run() }?;
-    }
-    Ok(())
+    let ids_strides = ids_l.stride();
+    put(
+        x,
+        l,
+        ids,
+        ids_l.start_offset(),
+        ids_strides,
+        src,
+        src_l,
+        dim,
+        (row, op, kinds),
+    )
 }
 
 pub(super) fn index_add(
@@ -155,30 +179,72 @@ pub(super) fn index_add(
     src_l: &Layout,
     dim: usize,
 ) -> Result<RocmStorage> {
-    let op = "index-add";
     let mut out = RocmStorage::uninit(x.device(), l.shape().elem_count(), x.dtype())?;
     copy::strided(x, l, &mut out, 0)?;
-    let (left, right) = around(src_l, dim);
-    let (ids_in_order, src_in_order) = (Contiguous::of(ids, ids_l)?, Contiguous::of(src, src_l)?);
-    if src_l.shape().elem_count() > 0 {
-        let launch = x.device().launch(
-            &kernels::INDEXING,
-            "ia",
-            ids_suffix(ids, op)?,
-            kernel_suffix(x.dtype(), op)?,
-        )?;
-        let launch = launch
-            .arg(ids_in_order.ptr())
-            .arg(ids_l.dims()[0])
-            .arg(src_in_order.ptr())
-            .arg(out.ptr_at(0));
-        let launch = launch
-            .arg(left)
-            .arg(src_l.dims()[dim])
-            .arg(l.dims()[dim])
-            .arg(right);
-        // SAFETY: as for `scatter`; the result is contiguous and starts at its first element.
-        unsafe { launch.over(left * right).run() }?;
-    }
+    let out_l = Layout::contiguous(l.shape());
+    let ids_strides = with(&vec![0; l.dims().len()], dim, ids_l.stride()[0]);
+    let of = (&operations::INDEX_ADD, FaultyOp::IndexAdd, INTEGERS);
+    let ids_start = ids_l.start_offset();
+    put(
+        &mut out,
+        &out_l,
+        ids,
+        ids_start,
+        &ids_strides,
+        src,
+        src_l,
+        dim,
+        of,
+    )?;
     Ok(out)
+}
+
+/// Brings each element of src to the same place of x, except that the coordinate `dim` comes from the indices.
+#[allow(clippy::too_many_arguments)]
+fn put(
+    x: &mut RocmStorage,
+    l: &Layout,
+    ids: &RocmStorage,
+    ids_start: usize,
+    ids_strides: &[usize],
+    src: &RocmStorage,
+    src_l: &Layout,
+    dim: usize,
+    (row, op, kinds): (&Operation, FaultyOp, &[DType]),
+) -> Result<()> {
+    let (device, dtype) = (x.device(), x.dtype());
+    let kind = integer_kind(kinds, ids.dtype(), row.name)?;
+    same_dtype(dtype, src.dtype(), row.name)?;
+    row.suffix_for(dtype)?;
+    let along = Along {
+        count: src_l.dims()[dim] as u64,
+        src_stride: src_l.stride()[dim] as u64,
+        ids_stride: ids_strides[dim] as u64,
+    };
+    let dims = without(src_l.dims(), dim);
+    let strides = [src_l.stride(), ids_strides, l.stride()].map(|s| without(s, dim));
+    each_part_of(
+        &dims,
+        strides.each_ref().map(Vec::as_slice),
+        |part: &Part<3>| {
+            let indices = Ids {
+                ids: ids.ptr_at(ids_start + part.offsets[1]),
+                size: l.dims()[dim] as u64,
+                step: l.stride()[dim] as u64,
+                fault: device.fault_report(op)?,
+                kind,
+                unused: 0,
+            };
+            let launch = row
+                .launch(device, dtype)?
+                .arg(part.walk)
+                .arg(indices)
+                .arg(src.ptr_at(src_l.start_offset() + part.offsets[0]))
+                .arg(x.ptr_at(l.start_offset() + part.offsets[2]))
+                .arg(along);
+            // SAFETY: a thread owns all places of x that differ in the coordinate `dim` only, so no two write the same
+            // one; that coordinate is checked against x's size.
+            unsafe { launch.over(part.count).run() }
+        },
+    )
 }

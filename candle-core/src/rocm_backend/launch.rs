@@ -93,15 +93,6 @@ impl<'a> Launch<'a> {
         Ok(self)
     }
 
-    /// As [`Launch::layouts`], for dimensions and strides that are no tensor's layout.
-    pub(super) fn dims_and_strides(mut self, dims: &[usize], strides: &[usize]) -> Result<Self> {
-        let info = self.device.shape_info(&[dims, strides].concat())?;
-        self.args.push(dims.len());
-        self.args.push(info.ptr);
-        self.info = Some(info);
-        Ok(self)
-    }
-
     /// Words that the kernel reads from device memory, handed over as one pointer: for the translated kernels that
     /// take `info` without `num_dims`.
     pub(super) fn words(mut self, words: &[usize]) -> Result<Self> {
@@ -135,6 +126,11 @@ impl<'a> Launch<'a> {
     pub fn over(self, count: usize) -> Self {
         let blocks = count.div_ceil(BLOCK as usize).min(MOST_BLOCKS);
         self.geometry([blocks as u32, 1, 1], [BLOCK, 1, 1])
+    }
+
+    /// Grid and block for a kernel whose workgroups, of `threads` work-items, stride over `count` results.
+    pub(super) fn groups_of(self, count: usize, threads: u32) -> Self {
+        self.geometry([count.min(MOST_BLOCKS) as u32, 1, 1], [threads, 1, 1])
     }
 
     /// Workgroups of the grid and work-items of a workgroup, each in x, y, z.

@@ -17,30 +17,39 @@ use candle_hip::DevicePtr;
 
 mod allocator;
 mod buffer;
+mod cast;
 mod convolution;
 mod copy;
 mod device;
 mod elementwise;
 mod error;
+mod fault;
 mod host;
 mod indexing;
 mod kernel_cache;
+mod kind;
 mod launch;
 mod matmul;
+mod operations;
 mod random;
 mod reduce;
+mod select;
 mod shape_info;
 mod sort;
+mod walk;
 
 pub use allocator::PoolStatistics;
 pub use buffer::RocmBuffer;
 pub use candle_hip as hip;
 pub use candle_kernels::rocm as kernels;
+pub(crate) use cast::cast_elements;
 pub use device::RocmDevice;
-pub(crate) use elementwise::cast_elements;
+pub use elementwise::unary;
 pub(crate) use error::OrRocm;
 pub use error::RocmError;
+pub(crate) use fault::{FaultReport, FaultyOp};
 pub use launch::Launch;
+pub use operations::operations_document;
 
 /// The data of a tensor on an AMD GPU: untyped memory and the type of its elements.
 #[derive(Debug)]
@@ -98,6 +107,15 @@ impl RocmStorage {
             return Err(crate::Error::UnexpectedDType { msg, expected, got }.bt());
         }
         Ok(self)
+    }
+
+    /// An error unless the storage holds `count` elements from element `start` on.
+    fn expect_room(&self, start: usize, count: usize, op: &'static str) -> Result<()> {
+        let held = self.buffer.len() / self.dtype.size_in_bytes();
+        if start.checked_add(count).is_none_or(|end| end > held) {
+            crate::bail!("rocm: {op}: elements {start} to {start} + {count} of a storage of {held}")
+        }
+        Ok(())
     }
 
     /// A copy on another GPU.
@@ -166,11 +184,11 @@ impl BackendStorage for RocmStorage {
     }
 
     fn powf(&self, l: &Layout, exponent: f64) -> Result<Self> {
-        elementwise::unary_with_parameter(self, l, "upowf", exponent)
+        elementwise::powf(self, l, exponent)
     }
 
     fn elu(&self, l: &Layout, alpha: f64) -> Result<Self> {
-        elementwise::unary_with_parameter(self, l, "uelu", alpha)
+        elementwise::elu(self, l, alpha)
     }
 
     fn unary_impl<B: UnaryOpT>(&self, l: &Layout) -> Result<Self> {
@@ -198,7 +216,7 @@ impl BackendStorage for RocmStorage {
     }
 
     fn to_dtype(&self, l: &Layout, dtype: DType) -> Result<Self> {
-        elementwise::cast(self, l, dtype)
+        cast::cast(self, l, dtype)
     }
 
     fn where_cond(
@@ -209,11 +227,11 @@ impl BackendStorage for RocmStorage {
         f: &Self,
         f_l: &Layout,
     ) -> Result<Self> {
-        elementwise::where_cond(self, l, t, t_l, f, f_l)
+        select::where_cond(self, l, t, t_l, f, f_l)
     }
 
     fn const_set(&mut self, value: Scalar, l: &Layout) -> Result<()> {
-        elementwise::const_set(self, value, l)
+        copy::const_set(self, value, l)
     }
 
     fn reduce_op(&self, op: ReduceOp, l: &Layout, dims: &[usize]) -> Result<Self> {

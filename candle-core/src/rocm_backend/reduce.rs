@@ -1,29 +1,56 @@
 //! Reductions: sum, minimum, maximum and their positions, over any set of dimensions.
-use super::{kernel_suffix, kernels, RocmStorage};
+use super::error::OrRocm;
+use super::operations::{Operation, REDUCE};
+use super::walk::{each_part_of, Part};
+use super::{RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::op::ReduceOp;
-use crate::{DType, Layout, Result, Shape};
+use crate::{DType, Layout, Result};
 
-/// Work-items of a reduction's workgroup. The translated kernels hold one partial result for each of up to 1024.
+/// Threads of a workgroup that makes one result; `MOST_THREADS` of candle-kernels' fold.hip.
 const MOST_THREADS: usize = 256;
-/// Sums of at most this many elements take one work-item each instead of a workgroup.
-const SMALL_SUM: usize = 32;
+/// The cross-lane steps are over this many; no workgroup is smaller.
+const WARP: usize = 32;
+/// Results of at most this many elements take one thread each instead of a workgroup.
+const SMALL: usize = 32;
+/// So many results keep a GPU busy with one thread each, if neighbouring threads read neighbouring elements.
+const MANY: usize = 4096;
 
-struct Kernel {
-    name: &'static str,
-    /// The result is a position: of type u32.
-    position: bool,
+fn rows(op: ReduceOp) -> &'static [Operation; 2] {
+    match op {
+        ReduceOp::Sum => &REDUCE[0],
+        ReduceOp::Min => &REDUCE[1],
+        ReduceOp::Max => &REDUCE[2],
+        ReduceOp::ArgMin => &REDUCE[3],
+        ReduceOp::ArgMax => &REDUCE[4],
+    }
 }
 
-fn kernel(op: ReduceOp) -> Kernel {
-    let (name, position) = match op {
-        ReduceOp::Sum => ("fast_sum", false),
-        ReduceOp::Min => ("fast_min", false),
-        ReduceOp::Max => ("fast_max", false),
-        ReduceOp::ArgMin => ("fast_argmin", true),
-        ReduceOp::ArgMax => ("fast_argmax", true),
-    };
-    Kernel { name, position }
+/// Dimensions with their strides.
+#[derive(Default)]
+struct Space {
+    dims: Vec<usize>,
+    strides: Vec<usize>,
+}
+
+impl Space {
+    fn of(l: &Layout, dims: impl Iterator<Item = usize>) -> Self {
+        let (dims, strides) = dims.map(|d| (l.dims()[d], l.stride()[d])).unzip();
+        Space { dims, strides }
+    }
+
+    fn count(&self) -> usize {
+        self.dims.iter().product()
+    }
+
+    /// Whether walking it moves from element to neighbouring element.
+    fn is_dense(&self) -> bool {
+        let inner = self.dims.iter().zip(&self.strides).rev();
+        inner
+            .into_iter()
+            .find(|(dim, _)| **dim > 1)
+            .is_some_and(|(_, stride)| *stride == 1)
+    }
 }
 
 /// Reduces over `reduced`, numbers of dimensions; the result holds the other dimensions in their order.
@@ -33,58 +60,66 @@ pub(super) fn reduce(
     l: &Layout,
     reduced: &[usize],
 ) -> Result<RocmStorage> {
-    let Kernel { name, position } = kernel(op);
-    let dtype = x.dtype();
-    // The kernels want the reduced dimensions last.
-    let kept = (0..l.dims().len()).filter(|d| !reduced.contains(d));
-    let order: Vec<usize> = kept.chain(reduced.iter().copied()).collect();
-    let dims: Vec<usize> = order.iter().map(|&d| l.dims()[d]).collect();
-    let strides: Vec<usize> = order.iter().map(|&d| l.stride()[d]).collect();
-    let (kept, summed) = dims.split_at(dims.len() - reduced.len());
-    let (outputs, each): (usize, usize) = (kept.iter().product(), summed.iter().product());
-
-    let out = RocmStorage::uninit(
-        x.device(),
-        outputs,
-        if position { DType::U32 } else { dtype },
-    )?;
-    if outputs == 0 {
-        return Ok(out);
+    let (device, dtype) = (x.device(), x.dtype());
+    let rows = rows(op);
+    rows[0].suffix_for(dtype)?;
+    let position = matches!(op, ReduceOp::ArgMin | ReduceOp::ArgMax);
+    let kept = Space::of(l, (0..l.dims().len()).filter(|d| !reduced.contains(d)));
+    let mut order = reduced.to_vec();
+    order.sort_unstable();
+    let within = Space::of(l, order.into_iter());
+    let (outputs, each) = (kept.count(), within.count());
+    if outputs * each == 0 && !matches!(op, ReduceOp::Sum) {
+        return Err(crate::Error::EmptyTensor { op: "reduce" }.bt());
     }
+    let out_dtype = if position { DType::U32 } else { dtype };
     if each == 0 {
-        if !matches!(op, ReduceOp::Sum) {
-            return Err(crate::Error::EmptyTensor { op: "reduce" }.bt());
-        }
+        let out = RocmStorage::uninit(device, outputs, out_dtype)?;
         out.buffer.fill_zero(0..out.buffer.len())?;
         return Ok(out);
     }
 
-    let small = matches!(op, ReduceOp::Sum) && each <= SMALL_SUM;
-    let (name, first, grid, block) = if small {
-        let groups = outputs.div_ceil(MOST_THREADS);
-        ("fast_sum_small", outputs, groups, MOST_THREADS)
-    } else {
-        (
-            name,
-            outputs * each,
-            outputs,
-            each.min(MOST_THREADS).next_power_of_two(),
-        )
-    };
-    let launch = x
-        .device()
-        .launch(&kernels::REDUCE, name, kernel_suffix(dtype, name)?, "")?;
-    let launch = launch.arg(first).arg(each);
-    let layout = Layout::new(Shape::from(dims.as_slice()), strides, l.start_offset());
-    // Fewer dimensions are fewer divisions in the kernel. Not all of them know a null pointer as contiguous.
-    let launch = match layout.is_contiguous() {
-        true => launch.dims_and_strides(&[outputs, each], &[each, 1])?,
-        false => launch.dims_and_strides(&dims, layout.stride())?,
-    };
-    let launch = launch.arg(x.ptr(&layout)).arg(out.ptr_at(0));
-    let launch = launch.groups(grid)?.block([block as u32, 1, 1]);
-    // SAFETY: each workgroup (or work-item, for small sums) reads `each` elements of x by the reordered layout and
-    // writes one of the `outputs` results.
-    unsafe { launch.run() }?;
-    Ok(out)
+    let mut parts = Vec::new();
+    each_part_of(&within.dims, [&within.strides], |part: &Part<1>| {
+        parts.push((part.walk, part.count, part.offsets[0]));
+        Ok(())
+    })?;
+    if position && parts.len() > 1 {
+        let (kernel, what) = (rows[0].name.to_string(), "number of elements of one result");
+        let (value, limit) = (each, 1 << 31);
+        return Err(RocmError::TooLarge {
+            kernel,
+            what,
+            value,
+            limit,
+        })
+        .rocm();
+    }
+    // A result of more elements than one launch walks is reduced once more, over its parts.
+    let out = RocmStorage::uninit(device, parts.len() * outputs, out_dtype)?;
+    for (number, (walk, count, offset)) in parts.iter().enumerate() {
+        let coalesced = kept.is_dense() && !within.is_dense() && outputs >= MANY;
+        let one_thread = *count <= SMALL || coalesced;
+        let row = &rows[usize::from(!one_thread)];
+        each_part_of(&kept.dims, [&kept.strides], |part: &Part<1>| {
+            let launch = row
+                .launch(device, dtype)?
+                .arg(part.walk)
+                .arg(*walk)
+                .arg(x.ptr_at(l.start_offset() + offset + part.offsets[0]))
+                .arg(out.ptr_at(number * outputs + part.first));
+            let threads = count.next_power_of_two().clamp(WARP, MOST_THREADS);
+            let launch = match one_thread {
+                true => launch.over(part.count),
+                false => launch.groups_of(part.count, threads as u32),
+            };
+            // SAFETY: the kernel reads the elements that both walks reach, which are x's by its layout, and writes
+            // the part's results.
+            unsafe { launch.run() }
+        })?;
+    }
+    if parts.len() == 1 {
+        return Ok(out);
+    }
+    reduce(&out, op, &Layout::contiguous((parts.len(), outputs)), &[0])
 }

@@ -1,12 +1,23 @@
 //! Products of activations with quantized weights.
 //!
-//! | activations | kernel |
-//! | --- | --- |
-//! | 1 to 8 rows | `mul_mat_vec`: a workgroup per row (or two) of the weights, activations in Q8_1 |
-//! | more | `mul_mat`: tiles, activations in Q8_1 |
-//! | a type without these | weights dequantized, then the dense product |
+//! | weights | activations | kernel |
+//! | --- | --- | --- |
+//! | quantized | 1 to 8 rows | own `vec`: a warp for each row of the weights, activations in int8 |
+//! | quantized | more | own `tile`, activations in int8 |
+//! | F32, F16, BF16 | of the same type | the dense product |
+//! | F32, F16, BF16 | of another type | own `dense_vec` and `dense_tile`: no converted copy |
+//! | quantized, rows that are no whole blocks | any | weights dequantized, then the dense product |
 //!
-//! "Rows" of activations are the columns of the kernels, which see the product transposed.
+//! Activations and results are f32, f16 or bf16, without a conversion before or after.
+//!
+//! Candle's own kernels, translated from CUDA (`mul_mat_vec_*`, `mul_mat_*`), take the same f32 products where they are
+//! right and are chosen by [`set_product_kernels`]. They are not the default: they execute more instructions
+//! (counted on the emulator for 512 × 2048 weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows, 0.9
+//! to 2.3 times for eight, 0.9 to 1.8 times for 128), `mul_mat_q4_K` and others spill registers on RDNA, Q8_1 flushes
+//! activations below 1e-5 to zero and overflows above 8e6, and a NaN scale at a row's start reaches the row before it.
+//!
+//! "Rows" of activations are the columns of the translated kernels, which see the product transposed.
+use super::own::{self, Product, MOST_GRID_Y};
 use super::types::{self, ByColumns, MOST_VECTOR_COLUMNS};
 use super::{QRocmStorage, MATRIX_ROW_PADDING};
 use crate::backend::BackendStorage;
@@ -14,14 +25,11 @@ use crate::quantized::GgmlDType;
 use crate::rocm_backend::{kernels, RocmBuffer, RocmError};
 use crate::{DType, Layout, Result, RocmStorage, Shape};
 use candle_hip::DevicePtr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Lanes that the kernels call a warp: a wave32, or half of a wave64.
 const WARP: u32 = 32;
 const QUANTIZE_THREADS: usize = 256;
-/// HIP's smallest limit of a grid in y over all targets.
-const MOST_GRID_Y: usize = u16::MAX as usize;
-
 static FORCE_DMMV: AtomicBool = AtomicBool::new(false);
 
 /// Makes single rows of activations take the kernel that multiplies in f32 instead of quantizing them first, and
@@ -30,11 +38,21 @@ pub fn set_force_dmmv(force: bool) {
     FORCE_DMMV.store(force, Ordering::Relaxed)
 }
 
-/// `[.., k]` × transposed `[n, k]`.
-struct Product {
-    rows: usize,
-    n: usize,
-    k: usize,
+/// Which kernels multiply with quantized weights, where there is a choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ProductKernels {
+    /// Ours, for every type and shape.
+    Own,
+    /// Candle's, translated from CUDA, for f32 activations wherever they are right; else ours.
+    Translated,
+}
+
+static PRODUCT_KERNELS: AtomicU8 = AtomicU8::new(ProductKernels::Own as u8);
+
+/// Chooses the kernels of all products from now on. For measurements and comparisons.
+pub fn set_product_kernels(kernels: ProductKernels) {
+    PRODUCT_KERNELS.store(kernels as u8, Ordering::Relaxed)
 }
 
 pub(super) fn forward(
@@ -64,55 +82,86 @@ pub(super) fn forward(
         k,
     };
     let out_shape = Shape::from([outer, &[n]].concat());
+    if !matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16) {
+        return Err(RocmError::UnsupportedDType {
+            dtype: x.dtype(),
+            op: "quantized matmul",
+        }
+        .into());
+    }
     if product.rows * n == 0 {
         return Ok((RocmStorage::uninit(w.device(), 0, x.dtype())?, out_shape));
     }
-    let out = match x.dtype() {
-        DType::F32 => forward_f32(w, &product, x, l)?,
-        DType::F16 | DType::BF16 => {
-            let contiguous = Layout::contiguous(l.shape());
-            let wide = x.to_dtype(l, DType::F32)?;
-            let out = forward_f32(w, &product, &wide, &contiguous)?;
-            out.to_dtype(&Layout::contiguous(&out_shape), x.dtype())?
-        }
-        dtype => {
-            return Err(RocmError::UnsupportedDType {
-                dtype,
-                op: "quantized matmul",
-            }
-            .into())
-        }
+    let out = if l.is_contiguous() {
+        dispatch(w, &product, x, l)?
+    } else {
+        let mut copy = RocmStorage::uninit(w.device(), l.shape().elem_count(), x.dtype())?;
+        x.copy_strided_src(&mut copy, 0, l)?;
+        dispatch(w, &product, &copy, &Layout::contiguous(l.shape()))?
     };
     Ok((out, out_shape))
 }
 
-fn forward_f32(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Result<RocmStorage> {
-    let kernels = types::row(w.dtype);
-    let whole_blocks = p.k % w.dtype.block_size() == 0;
+/// The product of contiguous activations; neither side is empty.
+fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Result<RocmStorage> {
+    let row = types::row(w.dtype);
     let x_ptr = x.contiguous_ptr(l, "quantized matmul")?;
-    if FORCE_DMMV.load(Ordering::Relaxed) {
-        return match kernels.dequantize_mul_mat_vec {
-            Some(kernel) if p.rows == 1 && whole_blocks => {
-                dequantize_mul_mat_vec(w, p, x_ptr, kernel)
-            }
-            _ => dense(w, p, x, l),
+    if let Some(dtype) = row.dense {
+        return match dtype == x.dtype() {
+            true => matmul(x, l, &w.data.storage, p),
+            false => own::dense(w, dtype, p, x_ptr, x.dtype()),
         };
     }
-    match (&kernels.mul_mat_vec, kernels.mul_mat) {
-        (Some(names), _) if p.rows <= MOST_VECTOR_COLUMNS && whole_blocks => {
-            mul_mat_vec(w, p, x_ptr, names)
+    // A tensor's rows are whole blocks; storage that was handed shapes of its own may not be.
+    if !p.k.is_multiple_of(w.dtype.block_size()) {
+        return dequantized(w, p, x, l);
+    }
+    if FORCE_DMMV.load(Ordering::Relaxed) {
+        return match row.dequantize_mul_mat_vec {
+            Some(kernel) if p.rows == 1 && x.dtype() == DType::F32 => {
+                dequantize_mul_mat_vec(w, p, x_ptr, kernel)
+            }
+            _ => dequantized(w, p, x, l),
+        };
+    }
+    let translated = PRODUCT_KERNELS.load(Ordering::Relaxed) == ProductKernels::Translated as u8;
+    if x.dtype() == DType::F32 && translated {
+        let (rows_per_group, _) = vector_geometry(p.rows);
+        match (&row.mul_mat_vec, row.mul_mat) {
+            // A workgroup of two rows reads and stores both without asking how many there are.
+            (Some(names), _)
+                if p.rows <= MOST_VECTOR_COLUMNS && p.n.is_multiple_of(rows_per_group) =>
+            {
+                return mul_mat_vec(w, p, x_ptr, names)
+            }
+            (_, Some(tile)) if p.rows > MOST_VECTOR_COLUMNS => {
+                return mul_mat(w, p, x_ptr, tile);
+            }
+            _ => {}
         }
-        (_, Some(tile)) if whole_blocks => mul_mat(w, p, x_ptr, tile),
-        _ => dense(w, p, x, l),
+    }
+    match row.own {
+        Some(name) => own::product(w, name, p, x_ptr, x.dtype()),
+        None => dequantized(w, p, x, l),
     }
 }
 
-/// The product with dequantized weights, for types and shapes that no quantized kernel takes.
-fn dense(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Result<RocmStorage> {
+/// The product with dequantized weights, in f32: for `set_force_dmmv`, and for rows that are no whole blocks.
+fn dequantized(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Result<RocmStorage> {
     let weights = w.dequantize(p.n * p.k)?;
+    if x.dtype() == DType::F32 {
+        return matmul(x, l, &weights, p);
+    }
+    let wide = x.to_dtype(l, DType::F32)?;
+    let out = matmul(&wide, &Layout::contiguous(l.shape()), &weights, p)?;
+    out.to_dtype(&Layout::contiguous(p.rows * p.n), x.dtype())
+}
+
+/// The product of operands of one type. `weights` may hold more than n × k elements.
+fn matmul(x: &RocmStorage, l: &Layout, weights: &RocmStorage, p: &Product) -> Result<RocmStorage> {
     let lhs = Layout::contiguous_with_offset((p.rows, p.k), l.start_offset());
     let rhs = Layout::new((p.k, p.n).into(), vec![1, p.k], 0);
-    x.matmul(&weights, (1, p.rows, p.n, p.k), &lhs, &rhs)
+    x.matmul(weights, (1, p.rows, p.n, p.k), &lhs, &rhs)
 }
 
 /// `rows` rows of `k` f32 elements as Q8_1 blocks, each row padded with zeros.
@@ -162,7 +211,7 @@ fn dequantize_mul_mat_vec(
 ) -> Result<RocmStorage> {
     let out = RocmStorage::uninit(w.device(), p.n, DType::F32)?;
     let launch = w.device().launch(&kernels::QUANTIZED, kernel, "", "")?;
-    let launch = launch.arg(w.data.buffer.ptr()).arg(x).arg(out.ptr_at(0));
+    let launch = launch.arg(w.ptr()).arg(x).arg(out.ptr_at(0));
     let launch = launch.int("columns", p.k)?.int("rows", p.n)?;
     // SAFETY: one workgroup a row of the weights; `forward` checked that the storage holds n × k elements.
     unsafe { launch.geometry([p.n as u32, 1, 1], [WARP, 1, 1]).run() }?;
@@ -186,26 +235,16 @@ fn mul_mat_vec(
 ) -> Result<RocmStorage> {
     let x = quantize_q8_1(w, x, p.rows, p.k)?;
     let out = RocmStorage::uninit(w.device(), p.rows * p.n, DType::F32)?;
-    let (mut rows_per_group, _) = vector_geometry(p.rows);
-    // A workgroup of two rows stores both without asking how many there are: an odd number of rows goes column by
-    // column, with the kernel that takes one row.
-    let step = if p.n % rows_per_group == 0 { p.rows } else { 1 };
-    for first in (0..p.rows).step_by(step) {
-        let warps;
-        (rows_per_group, warps) = vector_geometry(step);
-        let launch = w
-            .device()
-            .launch(&kernels::QUANTIZED, names[step - 1], "", "")?;
-        let launch = launch
-            .arg(w.data.buffer.ptr())
-            .arg(x.row(first))
-            .arg(out.ptr_at(first * p.n));
-        let launch = launch.int("columns", p.k)?.int("rows", p.n)?;
-        let launch = launch.int("padded k", x.k_padded)?.int("rows", p.n)?;
-        let groups = p.n.div_ceil(rows_per_group) as u32;
-        // SAFETY: `step` columns of Q8_1 activations from `first` on, n rows of weights, and a result for each pair.
-        unsafe { launch.geometry([groups, 1, 1], [WARP, warps, 1]).run() }?;
-    }
+    let (rows_per_group, warps) = vector_geometry(p.rows);
+    let name = names[p.rows - 1];
+    let launch = w.device().launch(&kernels::QUANTIZED, name, "", "")?;
+    let launch = launch.arg(w.ptr()).arg(x.row(0)).arg(out.ptr_at(0));
+    let launch = launch.int("columns", p.k)?.int("rows", p.n)?;
+    let launch = launch.int("padded k", x.k_padded)?.int("rows", p.n)?;
+    let groups = p.n.div_ceil(rows_per_group) as u32;
+    // SAFETY: as many columns of Q8_1 activations as the kernel's name says, n rows of weights, a whole number of
+    // workgroups of them, and a result for each pair.
+    unsafe { launch.geometry([groups, 1, 1], [WARP, warps, 1]).run() }?;
     Ok(out)
 }
 
@@ -219,7 +258,7 @@ fn mul_mat(w: &QRocmStorage, p: &Product, x: DevicePtr, tile: types::Tiled) -> R
             .device()
             .launch(&kernels::QUANTIZED, tile.kernel, "", "")?;
         let launch = launch
-            .arg(w.data.buffer.ptr())
+            .arg(w.ptr())
             .arg(x.row(first))
             .arg(out.ptr_at(first * p.n));
         let launch = launch
@@ -239,62 +278,98 @@ fn mul_mat(w: &QRocmStorage, p: &Product, x: DevicePtr, tile: types::Tiled) -> R
     Ok(out)
 }
 
-pub(super) fn indexed_moe(
-    w: &QRocmStorage,
-    shape: &Shape,
-    x: &RocmStorage,
-    x_l: &Layout,
-    ids: &RocmStorage,
-    ids_l: &Layout,
-) -> Result<(RocmStorage, Shape)> {
-    let op = "indexed_moe_forward";
-    let Some(kernel) = types::row(w.dtype).indexed_moe else {
-        crate::bail!(
-            "{op}: quantized type {:?} is not supported on rocm",
-            w.dtype
-        )
-    };
-    let (experts, n, k) = shape.dims3()?;
-    let (batch, inputs, x_k) = x_l.shape().dims3()?;
-    let (ids_batch, picked) = ids_l.shape().dims2()?;
-    if x_k != k
-        || ids_batch != batch
-        || (inputs != 1 && inputs != picked)
-        || k % w.dtype.block_size() != 0
-    {
-        let (x, ids) = (x_l.shape(), ids_l.shape());
-        crate::bail!("{op}: input {x:?} and ids {ids:?} do not fit weights of shape {shape:?}")
+/// The unit tests of quantized/cuda.rs, with its numbers: the translated kernels compute them on AMD too.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::BackendDevice;
+    use crate::RocmDevice;
+
+    fn on_device(device: &RocmDevice, values: impl Iterator<Item = f32>) -> Result<RocmStorage> {
+        device.storage_from_slice(&values.collect::<Vec<f32>>())
     }
-    w.expect_elements(experts * n * k, op)?;
-    let x_ptr = x.expect_dtype(DType::F32, op)?.contiguous_ptr(x_l, op)?;
-    let ids_ptr = ids
-        .expect_dtype(DType::U32, op)?
-        .contiguous_ptr(ids_l, op)?;
-    let out = RocmStorage::uninit(w.device(), batch * picked * n, DType::F32)?;
-    let out_shape = Shape::from((batch, picked, n));
-    if batch * picked * n == 0 {
-        return Ok((out, out_shape));
+
+    /// The values as Q4_0 and as activations.
+    fn operands(count: usize, step: f32) -> Result<(QRocmStorage, RocmStorage)> {
+        let device = RocmDevice::new(0)?;
+        let y = on_device(&device, (0..count).map(|v| v as f32 * step))?;
+        let mut xs = QRocmStorage::zeros(&device, count, GgmlDType::Q4_0)?;
+        xs.quantize(&y)?;
+        Ok((xs, y))
     }
-    if batch > MOST_GRID_Y || picked > MOST_GRID_Y {
-        crate::bail!("{op}: {batch} tokens with {picked} experts each are more than {MOST_GRID_Y}")
+
+    fn values(x: &RocmStorage) -> Result<Vec<f32>> {
+        Ok(x.to_cpu_storage()?.as_slice::<f32>()?.to_vec())
     }
-    let quantized = quantize_q8_1(w, x_ptr, batch * inputs, k)?;
-    let launch = w.device().launch(&kernels::QUANTIZED, kernel, "", "")?;
-    let launch = launch
-        .arg(w.data.buffer.ptr())
-        .arg(quantized.buffer.ptr())
-        .arg(ids_ptr)
-        .arg(out.ptr_at(0));
-    let launch = launch
-        .int("n", n)?
-        .int("k", k)?
-        .int("batch", batch)?
-        .int("experts per token", picked)?;
-    let launch = launch
-        .int("padded k", quantized.k_padded)?
-        .int("inputs per token", inputs)?;
-    let launch = launch.geometry([n as u32, batch as u32, picked as u32], [WARP, 4, 1]);
-    // SAFETY: one workgroup for each output element; sizes were checked against each other above.
-    unsafe { launch.run() }?;
-    Ok((out, out_shape))
+
+    /// Also holds the blocks against the definition: candle's CUDA test only launches.
+    #[test]
+    fn rocm_quantize_q8_1() -> Result<()> {
+        let (xs, y) = operands(256, 1.)?;
+        let quantized = quantize_q8_1(&xs, y.ptr_at(0), 1, 256)?;
+        let mut bytes = vec![0u8; quantized.row_bytes()];
+        quantized.buffer.copy_to_host(0, &mut bytes)?;
+        assert_eq!(bytes.len(), 512 / 32 * 36);
+        for (i, block) in bytes.chunks(36).enumerate() {
+            let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]);
+            let largest = if i < 8 { (32 * i + 31) as f32 } else { 0. };
+            let sum: usize = if i < 8 {
+                (32 * i..32 * i + 32).sum()
+            } else {
+                0
+            };
+            assert_eq!(half(0), half::f16::from_f32(largest / 127.), "block {i}");
+            assert_eq!(half(2), half::f16::from_f32(sum as f32), "block {i}");
+            assert_eq!(block[35] as i8, if i < 8 { 127 } else { 0 }, "block {i}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn rocm_mmv_q8_1() -> Result<()> {
+        let (xs, y) = operands(256, 1.)?;
+        let (rows, n, k) = (1, 1, 256);
+        let row = types::row(GgmlDType::Q4_0);
+        let names = row.mul_mat_vec.as_ref().expect("Q4_0 has vector kernels");
+        let out = mul_mat_vec(&xs, &Product { rows, n, k }, y.ptr_at(0), names)?;
+        assert_eq!(values(&out)?, [5561664.5]);
+        let kernel = row.dequantize_mul_mat_vec.expect("Q4_0 has this kernel");
+        let out = dequantize_mul_mat_vec(&xs, &Product { rows, n, k }, y.ptr_at(0), kernel)?;
+        assert_eq!(values(&out)?, [5561851.0]);
+        Ok(())
+    }
+
+    #[test]
+    fn rocm_mm_q8_1() -> Result<()> {
+        let (xs, y) = operands(4 * 256, 0.25)?;
+        let (rows, n, k) = (4, 4, 256);
+        let tile = types::row(GgmlDType::Q4_0).mul_mat.expect("Q4_0 has tiles");
+        let out = values(&mul_mat(&xs, &Product { rows, n, k }, y.ptr_at(0), tile)?)?;
+        assert_eq!(out.len(), 16);
+        for (at, expected) in [
+            (0, 347604.0),
+            (1, 888153.06),
+            (4, 869780.7),
+            (5, 2483145.0),
+            (11, 9407368.0),
+            (14, 9470856.0),
+            (15, 13138824.0),
+        ] {
+            assert_eq!(out[at], expected, "element {at}");
+        }
+        Ok(())
+    }
+
+    /// Rows of half a block, which no tensor has: the kernels stay within their memory all the same. On the emulator a
+    /// read or write outside of it is an error.
+    #[test]
+    fn rocm_mm_q8_1_pad() -> Result<()> {
+        let (rows, n, k) = (2048, 4, 16);
+        let (_, y) = operands(rows * k, 1. / 256.)?;
+        let xs = QRocmStorage::zeros(y.device(), n * k, GgmlDType::Q4_0)?;
+        let tile = types::row(GgmlDType::Q4_0).mul_mat.expect("Q4_0 has tiles");
+        let out = values(&mul_mat(&xs, &Product { rows, n, k }, y.ptr_at(0), tile)?)?;
+        assert_eq!(out.len(), rows * n);
+        Ok(())
+    }
 }

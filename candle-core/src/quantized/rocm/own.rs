@@ -1,0 +1,199 @@
+//! Launches of our own product kernels: candle-kernels/src/hip/quantized/{product,dense,quantize}.hip.
+//!
+//! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
+//! and give f32, f16 and bf16 without a conversion in between.
+use super::QRocmStorage;
+use crate::rocm_backend::{kernel_suffix, kernels, RocmBuffer, RocmError};
+use crate::{DType, Result, RocmDevice, RocmStorage};
+use candle_hip::DevicePtr;
+
+/// `WARP` and `SEGMENT` of the kernels' headers.
+const WARP: u32 = 32;
+pub(super) const SEGMENT: usize = 32;
+/// Bytes of `ActivationBlock` in activations.h.
+const ACTIVATION_BLOCK: usize = 40;
+/// `ACTIVATION_WARPS` of quantize.hip.
+const ACTIVATION_WARPS: u32 = 8;
+/// `WARPS` of product.hip and dense.hip: rows of the weights of a workgroup.
+pub(super) const WARPS: u32 = 4;
+/// `TILE` and `TILE_THREADS` of product.hip and dense.hip.
+const TILE: usize = 64;
+const TILE_THREADS: u32 = 256;
+/// The most rows of activations of the vector kernels.
+pub(super) const MOST_VECTOR_ROWS: usize = 8;
+/// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
+pub(super) const MOST_GRID_Y: usize = u16::MAX as usize;
+
+/// A workgroup of a kernel that gives each warp a row of the weights.
+pub(super) const WARP_PER_ROW: [u32; 3] = [WARP, WARPS, 1];
+
+/// `[rows, k]` × transposed `[n, k]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Product {
+    pub(super) rows: usize,
+    pub(super) n: usize,
+    pub(super) k: usize,
+}
+
+/// `FloatType` of activations.h.
+pub(super) fn float_type(dtype: DType) -> Result<i32> {
+    match dtype {
+        DType::F32 => Ok(0),
+        DType::F16 => Ok(1),
+        DType::BF16 => Ok(2),
+        dtype => Err(RocmError::UnsupportedDType {
+            dtype,
+            op: "quantized matmul",
+        }
+        .into()),
+    }
+}
+
+/// Activations in int8, as product.hip reads them.
+pub(super) struct Activations {
+    buffer: RocmBuffer,
+}
+
+impl Activations {
+    /// Converts `count` contiguous elements, a multiple of [`SEGMENT`].
+    pub(super) fn of(
+        device: &RocmDevice,
+        x: DevicePtr,
+        dtype: DType,
+        count: usize,
+    ) -> Result<Self> {
+        let blocks = count / SEGMENT;
+        let buffer = device.allocate(blocks * ACTIVATION_BLOCK)?;
+        let launch = device.launch(&kernels::QUANTIZE, "quantize_activations", "", "")?;
+        let launch = launch.arg(x).arg(buffer.ptr()).arg(blocks);
+        let launch = launch.arg(float_type(dtype)?);
+        let launch = launch
+            .groups(blocks.div_ceil(ACTIVATION_WARPS as usize))?
+            .block([WARP, ACTIVATION_WARPS, 1]);
+        // SAFETY: reads `blocks` × 32 elements of x, writes as many blocks.
+        unsafe { launch.run() }?;
+        Ok(Self { buffer })
+    }
+
+    pub(super) fn ptr(&self) -> DevicePtr {
+        self.buffer.ptr()
+    }
+}
+
+/// The number of columns that a vector kernel is compiled for, as it stands in its name.
+fn vector_columns(rows: usize) -> &'static str {
+    match rows {
+        1 => "1",
+        2 => "2",
+        3 | 4 => "4",
+        _ => "8",
+    }
+}
+
+/// The product with quantized weights of the format `name`; the result in the type of the activations.
+/// `p.k` is a whole number of blocks and nothing is empty.
+pub(super) fn product(
+    w: &QRocmStorage,
+    name: &'static str,
+    p: &Product,
+    x: DevicePtr,
+    dtype: DType,
+) -> Result<RocmStorage> {
+    let device = w.device();
+    let x = Activations::of(device, x, dtype, p.rows * p.k)?;
+    let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
+    let vector = p.rows <= MOST_VECTOR_ROWS;
+    let (op, columns) = match vector {
+        true => ("vec", vector_columns(p.rows)),
+        false => ("tile", ""),
+    };
+    let launch = device.launch(&kernels::QUANTIZED_PRODUCT, op, name, columns)?;
+    let launch = launch.arg(w.ptr()).arg(x.ptr()).arg(out.ptr_at(0));
+    let launch = launch
+        .int("rows of the weights", p.n)?
+        .int("k", p.k / SEGMENT)?
+        .int("rows", p.rows)?
+        .arg(float_type(dtype)?);
+    let launch = geometry(launch, p, vector)?;
+    // SAFETY: `p` was checked against the weights, the activations and the result have its sizes.
+    unsafe { launch.run() }?;
+    Ok(out)
+}
+
+/// The product with dense weights of another type than the activations'; the result in the type of the activations.
+pub(super) fn dense(
+    w: &QRocmStorage,
+    weights: DType,
+    p: &Product,
+    x: DevicePtr,
+    dtype: DType,
+) -> Result<RocmStorage> {
+    let op = "quantized matmul";
+    let out = RocmStorage::uninit(w.device(), p.rows * p.n, dtype)?;
+    let vector = p.rows <= MOST_VECTOR_ROWS;
+    let kernel = if vector { "dense_vec" } else { "dense_tile" };
+    let (w_name, x_name) = (kernel_suffix(weights, op)?, kernel_suffix(dtype, op)?);
+    let launch = w
+        .device()
+        .launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;
+    let launch = launch.arg(w.ptr()).arg(x).arg(out.ptr_at(0));
+    let launch = launch
+        .int("rows of the weights", p.n)?
+        .int("k", p.k)?
+        .int("rows", p.rows)?;
+    let launch = geometry(launch, p, vector)?;
+    // SAFETY: `p` was checked against the weights, x holds rows × k elements of its type, the result rows × n.
+    unsafe { launch.run() }?;
+    Ok(out)
+}
+
+/// Grid and workgroup of the kernels `vec` and `tile`.
+fn geometry<'a>(
+    launch: crate::rocm_backend::Launch<'a>,
+    p: &Product,
+    vector: bool,
+) -> Result<crate::rocm_backend::Launch<'a>> {
+    if vector {
+        return Ok(launch
+            .groups(p.n.div_ceil(WARPS as usize))?
+            .block(WARP_PER_ROW));
+    }
+    let tiles = p.rows.div_ceil(TILE).min(MOST_GRID_Y) as u32;
+    let rows = p.n.div_ceil(TILE) as u32;
+    Ok(launch.geometry([rows, tiles, 1], [TILE_THREADS, 1, 1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What host and device share stands in both languages.
+    #[test]
+    fn constants_agree_with_the_kernels() {
+        const FOLDER: &str = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../candle-kernels/src/hip/quantized/"
+        );
+        let source = |file: &str| std::fs::read_to_string(format!("{FOLDER}{file}")).unwrap();
+        let (activations, product, dense, quantize) = (
+            source("activations.h"),
+            source("product.hip"),
+            source("dense.hip"),
+            source("quantize.hip"),
+        );
+        let holds = |text: &str, name: &str, value: u32| {
+            assert!(
+                text.contains(&format!("constexpr unsigned {name} = {value};")),
+                "{name}"
+            );
+        };
+        holds(&activations, "SEGMENT", SEGMENT as u32);
+        assert!(activations.contains(&format!("sizeof(ActivationBlock) == {ACTIVATION_BLOCK}")));
+        holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
+        for text in [&product, &dense] {
+            holds(text, "WARPS", WARPS);
+            holds(text, "TILE", TILE as u32);
+        }
+        holds(&dense, "COLUMNS", MOST_VECTOR_ROWS as u32);
+    }
+}

@@ -1,0 +1,327 @@
+//! Quantized products on rocm against f64, within a bound that follows from rounding the activations to int8.
+use candle_core::quantized::rocm::{set_product_kernels, ProductKernels};
+use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::{DType, Device, Module, Result, Tensor};
+use rand::{rngs::StdRng, Rng, SeedableRng};
+use std::sync::Mutex;
+
+const QUANTIZED: [GgmlDType; 12] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q8_1,
+    GgmlDType::Q2K,
+    GgmlDType::Q3K,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+    GgmlDType::Q8K,
+];
+
+const FLOATS: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// The choice of kernels is the program's, so whoever makes one holds this.
+static CHOICE: Mutex<()> = Mutex::new(());
+
+fn with_kernels<T>(kernels: ProductKernels, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _turn = CHOICE.lock().unwrap_or_else(|e| e.into_inner());
+    set_product_kernels(kernels);
+    let out = work();
+    set_product_kernels(ProductKernels::Own);
+    out
+}
+
+fn rocm() -> Result<Device> {
+    Device::new_rocm(0)
+}
+
+fn random(rows: usize, k: usize, scale: f32, seed: u64) -> Vec<f32> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    (0..rows * k)
+        .map(|_| scale * rng.random_range(-1f32..1f32))
+        .collect()
+}
+
+/// Weights on the device and their values.
+fn weights(values: Vec<f32>, n: usize, k: usize, dtype: GgmlDType) -> Result<(QTensor, Vec<f32>)> {
+    let tensor = Tensor::from_vec(values, (n, k), &Device::Cpu)?;
+    let q = QTensor::quantize_onto(&tensor, dtype, &rocm()?)?;
+    let values = QTensor::quantize(&tensor, dtype)?
+        .dequantize(&Device::Cpu)?
+        .flatten_all()?
+        .to_vec1()?;
+    Ok((q, values))
+}
+
+/// The product of one row of activations with one row of weights in f64, and how far a kernel may be from it.
+///
+/// Each activation of a block of 32 is off by half a step of largest / 127. Sums in f32 round the products and the
+/// offsets, which are no larger than the block's largest weight: 2^-24 of 32 of each a block, and of the k blocks' sum.
+/// The translated kernels read Q8_1: step and sum of a block are rounded to f16 on top, 2^-11 of each.
+fn reference(kernels: ProductKernels, w: &[f32], x: &[f32]) -> (f64, f64) {
+    let per_block = match kernels {
+        ProductKernels::Own => 2f64.powi(-22),
+        ProductKernels::Translated => 2f64.powi(-10),
+    };
+    let (mut sum, mut bound, mut absolute) = (0f64, 0f64, 0f64);
+    for (w, x) in w.chunks(32).zip(x.chunks(32)) {
+        let largest = |v: &[f32]| v.iter().fold(0f64, |m, v| m.max(v.abs() as f64));
+        let (w_most, x_most) = (largest(w), largest(x));
+        for (w, x) in w.iter().zip(x) {
+            sum += *w as f64 * *x as f64;
+            absolute += (*w as f64 * *x as f64).abs();
+            bound += (w.abs() as f64 / 254. + w_most * per_block) * x_most;
+        }
+    }
+    (sum, bound + w.len() as f64 * 2f64.powi(-24) * absolute)
+}
+
+/// Half a unit in the last place of a result in this type.
+fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-11),
+        DType::BF16 => 2f64.powi(-8),
+        _ => 0.,
+    }
+}
+
+/// Holds the product against the reference; x is rounded to `dtype` first, so that only the product is measured.
+fn check(
+    kernels: ProductKernels,
+    q: &QMatMul,
+    w: &[f32],
+    x: &Tensor,
+    n: usize,
+    what: &str,
+) -> Result<()> {
+    let k = x.dim(candle_core::D::Minus1)?;
+    let dtype = x.dtype();
+    let found = with_kernels(kernels, || q.forward(&x.to_device(&rocm()?)?))?;
+    assert_eq!(found.dtype(), dtype, "{what}");
+    assert_eq!(found.dims().last(), Some(&n), "{what}");
+    let floats = |t: &Tensor| -> Result<Vec<f32>> {
+        t.to_device(&Device::Cpu)?
+            .to_dtype(DType::F32)?
+            .flatten_all()?
+            .to_vec1()
+    };
+    let (x, found) = (floats(x)?, floats(&found)?);
+    assert_eq!(found.len(), x.len() / k * n, "{what}");
+    for (row, x) in x.chunks(k).enumerate() {
+        for (column, w) in w.chunks(k).enumerate() {
+            let (expected, bound) = reference(kernels, w, x);
+            let found = found[row * n + column] as f64;
+            let bound = bound + rounding(dtype) * expected.abs() + 1e-30;
+            assert!(
+                (found - expected).abs() <= bound,
+                "{what} [{row}, {column}]: {found}, expected {expected} within {bound}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Row counts on both sides of every switch between kernels and of the tiles, k that is and is no multiple of 512.
+fn sweep(kernels: ProductKernels, dtypes: &[DType]) -> Result<()> {
+    for dtype in QUANTIZED {
+        for (n, k) in [(32, 512), (33, 256), (7, 768)] {
+            let (q, w) = weights(random(n, k, 1., 1), n, k, dtype)?;
+            let q = QMatMul::from_qtensor(q)?;
+            for rows in [1, 2, 3, 5, 8, 9, 33, 130] {
+                let x = Tensor::from_vec(random(rows, k, 3., 2), (rows, k), &Device::Cpu)?;
+                for float in dtypes {
+                    let x = x.to_dtype(*float)?;
+                    let what =
+                        format!("{dtype:?} [{rows}, {k}] x [{n}, {k}] {float:?} {kernels:?}");
+                    check(kernels, &q, &w, &x, n, &what)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn products_by_our_kernels() -> Result<()> {
+    sweep(ProductKernels::Own, &FLOATS)
+}
+
+#[test]
+fn products_by_translated_kernels() -> Result<()> {
+    sweep(ProductKernels::Translated, &[DType::F32])
+}
+
+/// k of a few blocks only, which no kernel's stride divides.
+#[test]
+fn short_rows_of_the_simple_types() -> Result<()> {
+    for dtype in QUANTIZED.into_iter().filter(|t| t.block_size() == 32) {
+        for (n, k) in [(5, 32), (65, 96), (3, 544)] {
+            let (q, w) = weights(random(n, k, 1., 3), n, k, dtype)?;
+            let q = QMatMul::from_qtensor(q)?;
+            for rows in [1, 2, 7, 66] {
+                let x = Tensor::from_vec(random(rows, k, 1., 4), (rows, k), &Device::Cpu)?;
+                check(
+                    ProductKernels::Own,
+                    &q,
+                    &w,
+                    &x,
+                    n,
+                    &format!("{dtype:?} [{rows}, {k}] x [{n}, {k}]"),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Zeros, the largest weights, denormal scales, one element that outweighs its block.
+#[test]
+fn adversarial_values() -> Result<()> {
+    let (n, k) = (6, 512);
+    let at = |f: &dyn Fn(usize) -> f32| -> Vec<f32> { (0..n * k).map(f).collect() };
+    let cases = [
+        ("zeros", at(&|_| 0.)),
+        ("largest", at(&|i| if i % 2 == 0 { 500. } else { -500. })),
+        ("denormal", at(&|i| 1e-6 * ((i % 7) as f32 - 3.))),
+        ("spike", at(&|i| if i % 32 == 5 { 100. } else { 0.01 })),
+    ];
+    for dtype in QUANTIZED {
+        for (name, values) in &cases {
+            let (q, w) = weights(values.clone(), n, k, dtype)?;
+            if w.iter().any(|w| !w.is_finite()) {
+                continue;
+            }
+            let q = QMatMul::from_qtensor(q)?;
+            for rows in [1, 2, 12] {
+                let x = Tensor::from_vec(values[..k].repeat(rows), (rows, k), &Device::Cpu)?;
+                check(
+                    ProductKernels::Own,
+                    &q,
+                    &w,
+                    &x,
+                    n,
+                    &format!("{dtype:?} {name} {rows} rows"),
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The product by our kernels, whatever other tests choose meanwhile.
+fn own(q: &QMatMul, x: &Tensor) -> Result<Tensor> {
+    with_kernels(ProductKernels::Own, || q.forward(x))
+}
+
+/// A scale that is NaN makes its rows NaN and no others; so does an activation.
+#[test]
+fn nan_stays_in_its_row() -> Result<()> {
+    let (n, k) = (3, 256);
+    for dtype in QUANTIZED {
+        let tensor = Tensor::from_vec(random(n, k, 1., 5), (n, k), &Device::Cpu)?;
+        let mut blocks = QTensor::quantize(&tensor, dtype)?.data()?.into_owned();
+        let row = blocks.len() / n;
+        // The scale of a block in the second row: f16 or, in Q8K, f32; 0xff is NaN in both.
+        let at = row
+            + match dtype {
+                GgmlDType::Q2K => 80,
+                GgmlDType::Q3K => 108,
+                GgmlDType::Q6K => 208,
+                _ => 0,
+            };
+        blocks[at..at + if dtype == GgmlDType::Q8K { 4 } else { 2 }].fill(0xff);
+        let device = rocm()?;
+        let storage = candle_core::quantized::QStorage::from_data(blocks.into(), &device, dtype)?;
+        let q = QMatMul::from_qtensor(QTensor::new(storage, (n, k))?)?;
+        for rows in [1, 2, 9] {
+            for dtype in FLOATS {
+                let x = Tensor::ones((rows, k), dtype, &device)?;
+                let out = own(&q, &x)?.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+                for row in out {
+                    assert!(
+                        row[1].is_nan() && !row[0].is_nan() && !row[2].is_nan(),
+                        "{row:?}"
+                    );
+                }
+            }
+        }
+        let mut x = vec![1f32; 2 * k];
+        x[k + 40] = f32::INFINITY;
+        let x = Tensor::from_vec(x, (2, k), &device)?;
+        let own = own(&q, &x)?.to_vec2::<f32>()?;
+        assert!(
+            !own[0][0].is_nan() && own[1][0].is_nan(),
+            "{dtype:?} {own:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Weights that are not quantized, every pair of types, against f64 within f32's rounding and the results' own.
+#[test]
+fn dense_weights_with_activations_of_every_type() -> Result<()> {
+    let device = rocm()?;
+    for (ggml, weights_dtype) in [
+        (GgmlDType::F32, DType::F32),
+        (GgmlDType::F16, DType::F16),
+        (GgmlDType::BF16, DType::BF16),
+    ] {
+        for (n, k) in [(33, 100), (70, 33)] {
+            let w = Tensor::from_vec(random(n, k, 1., 6), (n, k), &Device::Cpu)?;
+            let q = QMatMul::QTensor(QTensor::quantize_onto(&w, ggml, &device)?.into());
+            let w = w.to_dtype(weights_dtype)?.to_dtype(DType::F32)?;
+            let w = w.flatten_all()?.to_vec1::<f32>()?;
+            for rows in [1, 8, 9, 70] {
+                for dtype in FLOATS {
+                    let x = Tensor::from_vec(random(rows, k, 1., 7), (rows, k), &Device::Cpu)?;
+                    let x = x.to_dtype(dtype)?;
+                    let floats = |t: &Tensor| t.to_dtype(DType::F32)?.to_vec2::<f32>();
+                    let found = floats(&own(&q, &x.to_device(&device)?)?)?;
+                    for (x, found) in floats(&x)?.iter().zip(found) {
+                        for (w, found) in w.chunks(k).zip(found) {
+                            let products = w.iter().zip(x).map(|(w, x)| *w as f64 * *x as f64);
+                            let expected: f64 = products.clone().sum();
+                            let absolute: f64 = products.map(f64::abs).sum();
+                            let bound = k as f64 * 2f64.powi(-24) * absolute
+                                + rounding(dtype) * expected.abs();
+                            assert!(
+                                (found as f64 - expected).abs() <= bound,
+                                "{ggml:?} {dtype:?} [{rows}, {k}] x [{n}, {k}]: {found}, {expected}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn views_batches_and_nothing() -> Result<()> {
+    let device = rocm()?;
+    let (n, k) = (9, 256);
+    for dtype in [GgmlDType::Q4K, GgmlDType::Q8_1, GgmlDType::F16] {
+        let (q, _) = weights(random(n, k, 1., 8), n, k, dtype)?;
+        let q = QMatMul::QTensor(q.into());
+        let x = Tensor::from_vec(random(12, k, 1., 9), (2, 6, k), &device)?;
+        let all = own(&q, &x)?;
+        assert_eq!(all.dims(), [2, 6, n]);
+        let all = all.to_vec3::<f32>()?;
+        // Not contiguous: the dimensions of the batch exchanged. Each row is quantized by itself, so only the number of
+        // rows decides the kernel and the results are the same numbers.
+        let turned = own(&q, &x.transpose(0, 1)?)?.to_vec3::<f32>()?;
+        let (mut i, mut j) = (0, 0);
+        while i < 2 {
+            assert_eq!(all[i][j], turned[j][i], "{dtype:?}");
+            (i, j) = if j == 5 { (i + 1, 0) } else { (i, j + 1) };
+        }
+        let inner = own(&q, &x.narrow(1, 2, 1)?)?;
+        assert_eq!(inner.dims(), [2, 1, n]);
+        assert_eq!(own(&q, &x.narrow(1, 2, 0)?)?.dims(), [2, 0, n]);
+        assert_eq!(own(&q, &x.narrow(0, 1, 1)?)?.dims(), [1, 6, n]);
+    }
+    Ok(())
+}
