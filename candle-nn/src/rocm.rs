@@ -5,6 +5,8 @@ use candle::backend::BackendStorage;
 use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{DType, Layout, Result, RocmStorage, Shape};
 
+pub(crate) mod moe;
+
 const WARP: u32 = 32;
 /// Rows at least this long are normalised by as many work-items: the kernels know one warp or this many.
 const LONG_ROW: usize = 1024;

@@ -1,0 +1,205 @@
+//! `candle_nn::moe` on rocm against the experts' products one by one, in f64.
+use candle::quantized::{GgmlDType, QTensor};
+use candle::{DType, Device, Result, Tensor};
+use candle_nn::moe::{moe_gemm, moe_gemm_gguf};
+
+const EXPERTS: usize = 4;
+const PER_TOKEN: usize = 2;
+
+/// Numbers between -1 and 1 without a period that the tests could meet.
+fn numbers(count: usize, start: f32) -> Vec<f32> {
+    (0..count)
+        .map(|i| ((i as f32 + start) * 1.618).sin())
+        .collect()
+}
+
+/// Which expert takes which row of the result, sorted by expert as a router does it.
+fn assignment(rows: usize) -> (Vec<u32>, Vec<u32>) {
+    let mut pairs: Vec<(u32, u32)> = (0..rows as u32).map(|row| (row * 5 % 3, row)).collect();
+    pairs.sort();
+    pairs.into_iter().map(|(expert, row)| (row, expert)).unzip()
+}
+
+struct Case {
+    tokens: usize,
+    n: usize,
+    k: usize,
+    /// Whether the rows of the result are weighted; each then has an input of its own.
+    weighted: bool,
+}
+
+/// Runs `product` on the device; calls `check(row, column, expected, absolute products)`.
+fn run(
+    case: &Case,
+    w: &[f32],
+    x: &[f32],
+    product: impl Fn(&Option<Tensor>, &Tensor, &Tensor) -> Result<Tensor>,
+    check: impl Fn(f64, f64, f64, String),
+) -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    let (n, k) = (case.n, case.k);
+    let shared = if case.weighted { 1 } else { PER_TOKEN };
+    let rows = case.tokens * shared;
+    let (sorted, experts) = assignment(rows);
+    let scales = numbers(rows, 0.5);
+    let weights = match case.weighted {
+        true => Some(Tensor::from_slice(&scales[..], rows, &device)?),
+        false => None,
+    };
+    let found = product(
+        &weights,
+        &Tensor::from_slice(&sorted[..], rows, &device)?,
+        &Tensor::from_slice(&experts[..], rows, &device)?,
+    )?;
+    assert_eq!(found.dims(), [rows, n]);
+    let found = found.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    for (row, expert) in sorted.iter().zip(&experts) {
+        let (row, expert) = (*row as usize, *expert as usize);
+        let scale = if case.weighted {
+            scales[row] as f64
+        } else {
+            1.
+        };
+        let x = &x[row / shared * k..][..k];
+        for column in 0..n {
+            let w = &w[(expert * n + column) * k..][..k];
+            let products = w.iter().zip(x).map(|(w, x)| scale * *w as f64 * *x as f64);
+            let absolute = products.clone().map(f64::abs).sum();
+            let what = format!("row {row} of {rows}, column {column}, expert {expert}");
+            check(found[row][column] as f64, products.sum(), absolute, what);
+        }
+    }
+    Ok(())
+}
+
+const CASES: [Case; 3] = [
+    Case {
+        tokens: 1,
+        n: 5,
+        k: 256,
+        weighted: false,
+    },
+    Case {
+        tokens: 7,
+        n: 6,
+        k: 512,
+        weighted: false,
+    },
+    Case {
+        tokens: 9,
+        n: 3,
+        k: 256,
+        weighted: true,
+    },
+];
+
+#[test]
+fn dense_experts() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    for case in &CASES {
+        let (n, k) = (case.n, case.k);
+        for (dtype, rounding) in [(DType::F16, 2f64.powi(-11)), (DType::BF16, 2f64.powi(-8))] {
+            let rounded = |values: Vec<f32>, shape: &[usize]| -> Result<(Tensor, Vec<f32>)> {
+                let t = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
+                let values = t.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                Ok((t.to_device(&device)?, values))
+            };
+            let (w, w_values) = rounded(numbers(EXPERTS * n * k, 1.), &[EXPERTS, n, k])?;
+            let (x, x_values) = rounded(numbers(case.tokens * k, 2.), &[case.tokens, k])?;
+            for prefill in [false, true] {
+                run(
+                    case,
+                    &w_values,
+                    &x_values,
+                    |scales, sorted, experts| {
+                        moe_gemm(&x, &w, scales, sorted, experts, PER_TOKEN, prefill)
+                    },
+                    |found, expected, absolute, what| {
+                        // The sum in f32, then the result's own rounding.
+                        let bound =
+                            k as f64 * 2f64.powi(-24) * absolute + rounding * expected.abs();
+                        let error = (found - expected).abs();
+                        assert!(
+                            error <= bound,
+                            "{dtype:?} {what}: {found}, expected {expected}"
+                        );
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn quantized_experts() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    for case in &CASES {
+        let (n, k) = (case.n, case.k);
+        for dtype in [
+            GgmlDType::Q4_0,
+            GgmlDType::Q8_0,
+            GgmlDType::Q2K,
+            GgmlDType::Q3K,
+            GgmlDType::Q4K,
+            GgmlDType::Q5K,
+            GgmlDType::Q6K,
+            GgmlDType::F16,
+        ] {
+            let w = Tensor::from_vec(numbers(EXPERTS * n * k, 1.), (EXPERTS, n, k), &Device::Cpu)?;
+            let there = QTensor::quantize_onto(&w, dtype, &device)?;
+            let w = QTensor::quantize(&w, dtype)?.dequantize(&Device::Cpu)?;
+            let w = w.flatten_all()?.to_vec1::<f32>()?;
+            let x = numbers(case.tokens * k, 2.);
+            let on_rocm = Tensor::from_slice(&x[..], (case.tokens, k), &device)?;
+            for prefill in [false, true] {
+                run(
+                    case,
+                    &w,
+                    &x,
+                    |scales, sorted, experts| {
+                        let (x, w) = (&on_rocm, &there);
+                        moe_gemm_gguf(
+                            x,
+                            w,
+                            scales,
+                            sorted,
+                            experts,
+                            PER_TOKEN,
+                            prefill,
+                            DType::F16,
+                        )
+                    },
+                    |found, expected, _, what| {
+                        // Activations below 1 are off by half a step of 1/127, the weights are below 1.1.
+                        let bound = k as f64 * 1.1 / 254.;
+                        let error = (found - expected).abs();
+                        assert!(
+                            error <= bound,
+                            "{dtype:?} {what}: {found}, expected {expected}"
+                        );
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn tables_that_do_not_fit_are_errors() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    let w = Tensor::zeros((EXPERTS, 3, 64), DType::F16, &device)?;
+    let x = Tensor::zeros((2, 64), DType::F16, &device)?;
+    let ids = |count: usize| Tensor::zeros(count, DType::U32, &device);
+    let error = moe_gemm(&x, &w, &None, &ids(3)?, &ids(4)?, PER_TOKEN, false);
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.contains("sorted_token_ids has 3 elements, 4 are wanted"),
+        "{error}"
+    );
+    let narrow = Tensor::zeros((2, 32), DType::F16, &device)?;
+    let error = moe_gemm(&narrow, &w, &None, &ids(4)?, &ids(4)?, PER_TOKEN, false);
+    assert!(error.unwrap_err().to_string().contains("does not fit"));
+    Ok(())
+}
