@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for path in std::env::args().skip(1) {
         let object = CodeObject::parse(std::fs::read(&path)?)?;
         let target =
-            Target::named(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
+            Target::running(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
         let memory = Memory::new(Limits {
             device_bytes: 1 << 30,
             poison: false,

@@ -6,7 +6,7 @@
 //! header's enumeration; ROCm 6 keeps them.
 
 use crate::launch::{MAX_LDS, MAX_WORKGROUP};
-use crate::target::{Family, Target};
+use crate::target::Target;
 use std::ffi::c_int;
 
 /// `sizeof(hipDeviceProp_tR0600)`.
@@ -172,9 +172,10 @@ impl Card {
     /// The target with the feature settings that HIP appends to it on such a card: cards that can
     /// retry page faults or check their memory say which state they are in.
     pub fn architecture(&self) -> String {
-        match self.target.family {
-            Family::Cdna2 | Family::Cdna3 => format!("{}:sramecc+:xnack-", self.target.name),
-            _ => self.target.name.to_string(),
+        if self.target.family.is_gfx9() {
+            format!("{}:sramecc+:xnack-", self.target.name)
+        } else {
+            self.target.name.to_string()
         }
     }
 
@@ -197,9 +198,10 @@ impl Card {
 
     /// HIP counts a pair of RDNA compute units (a workgroup processor) as one multiprocessor.
     pub fn multiprocessors(&self) -> c_int {
-        let units = match self.target.family {
-            Family::Cdna2 | Family::Cdna3 => self.target.compute_units,
-            Family::Rdna2 | Family::Rdna3 | Family::Rdna4 => self.target.compute_units / 2,
+        let units = if self.target.family.is_gfx9() {
+            self.target.compute_units
+        } else {
+            self.target.compute_units / 2
         };
         units as c_int
     }

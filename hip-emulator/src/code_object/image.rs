@@ -35,7 +35,7 @@ impl Image {
         device: u32,
         target: &'static Target,
     ) -> Result<Image, CodeObjectError> {
-        if object.target != target.name {
+        if !target.runs(&object.target) {
             let found = object.target.clone();
             return Err(CodeObjectError::WrongTarget {
                 found,

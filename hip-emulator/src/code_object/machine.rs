@@ -5,7 +5,7 @@ use crate::target::Target;
 /// Bits of `e_flags` that hold the processor (AMDGPUUsage, "AMDGPU ELF Header e_flags").
 const EF_AMDGPU_MACH: u32 = 0xff;
 
-/// `EF_AMDGPU_MACH_AMDGCN_*` by name, from LLVM 19's `BinaryFormat/ELF.h`: every target that somebody
+/// `EF_AMDGPU_MACH_AMDGCN_*` by name, from LLVM 20's `BinaryFormat/ELF.h`: every target that somebody
 /// may hand us, so that a wrong one is named in the error.
 static MACHINES: &[(u32, &str)] = &[
     (0x02c, "gfx900"),
@@ -30,12 +30,15 @@ static MACHINES: &[(u32, &str)] = &[
     (0x04b, "gfx941"),
     (0x04c, "gfx942"),
     (0x04e, "gfx1201"),
+    (0x04f, "gfx950"),
     (0x051, "gfx9-generic"),
     (0x052, "gfx10-1-generic"),
     (0x053, "gfx10-3-generic"),
     (0x054, "gfx11-generic"),
     (0x055, "gfx1152"),
+    (0x058, "gfx1153"),
     (0x059, "gfx12-generic"),
+    (0x05f, "gfx9-4-generic"),
 ];
 
 /// The target's name for `e_flags`, or the number for one that is not in the table.
@@ -60,12 +63,18 @@ pub fn machine_of(target: &Target) -> Option<u32> {
 const XNACK: (u32, u32) = (0x300, 0x300);
 const SRAMECC: (u32, u32) = (0xc00, 0x800);
 
+/// Version of a generic target, from code object v6 on; the loader takes none older than the first.
+const GENERIC_VERSION: u32 = 0xff00_0000;
+
 /// A feature setting that an emulated card (`sramecc+`, `xnack-` where a target has them) cannot run.
 pub fn conflict(e_flags: u32) -> Option<&'static str> {
     match e_flags {
         flags if flags & XNACK.0 == XNACK.1 => Some("xnack+, but the emulated card is xnack-"),
         flags if flags & SRAMECC.0 == SRAMECC.1 => {
             Some("sramecc-, but the emulated card is sramecc+")
+        }
+        flags if flags & GENERIC_VERSION == 0 && target_of(flags).ends_with("-generic") => {
+            Some("generic version 0, but the oldest that runs is 1 (code object version 6)")
         }
         _ => None,
     }
@@ -94,5 +103,8 @@ mod tests {
         assert_eq!(conflict(0x63f), None, "sramecc any, xnack off");
         assert!(conflict(0x73f).unwrap().contains("xnack+"));
         assert!(conflict(0x93f).unwrap().contains("sramecc-"));
+        // What clang 19 writes for gfx11-generic, and the same without its version.
+        assert_eq!(conflict(0x0100_0054), None);
+        assert!(conflict(0x54).unwrap().contains("generic version 0"));
     }
 }

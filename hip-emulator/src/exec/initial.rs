@@ -26,7 +26,7 @@ mod property {
 /// Lanes of a wave of this kernel.
 pub fn wave_size(target: &Target, descriptor: &Descriptor) -> usize {
     match target.family {
-        Family::Cdna2 | Family::Cdna3 => 64,
+        family if family.is_gfx9() => 64,
         _ if descriptor.kernel_code_properties & property::WAVE32 != 0 => 32,
         _ => 64,
     }
@@ -96,7 +96,7 @@ pub fn registers(wave: &mut Wave, geometry: &Geometry, group: [u32; 3]) {
 
 fn work_item_ids(wave: &mut Wave, program: &Program, geometry: &Geometry, first: u64) {
     let dimensions = program.kernel.descriptor.compute_pgm_rsrc2 >> 11 & 3;
-    let packed = program.kernel.target.family != Family::Rdna2;
+    let packed = program.kernel.target.family.packs_work_item_ids();
     let [size_x, size_y, _] = geometry.block;
     let (first, size) = (first as u32, size_x * size_y);
     let (mut x, mut y, mut z) = (first % size_x, first / size_x % size_y, first / size);
@@ -164,7 +164,7 @@ fn scalars(wave: &mut Wave, program: &Program, geometry: &Geometry, group: [u32;
     if rsrc2 >> 10 & 1 != 0 {
         user.push(0); // workgroup info
     }
-    if rsrc2 & 1 != 0 && program.kernel.target.family != Family::Rdna3 {
+    if rsrc2 & 1 != 0 && !program.kernel.target.family.has_architected_scratch() {
         user.push(0); // offset of the wave's scratch: each wave's base is 0
     }
     // SAFETY: at most 32 user and 5 system SGPRs; the named slots are in every scalar file.

@@ -8,7 +8,6 @@ use crate::exec::prep;
 use crate::exec::program::{Op, Part as Destination, Post};
 use crate::exec::valu::{self, Extra, Form, Row};
 use crate::exec::word::Kind;
-use crate::target::Family;
 
 /// Modifiers that lowering handles; any other would change the meaning unseen.
 const KNOWN: &[&str] = &[
@@ -46,7 +45,7 @@ const KNOWN: &[&str] = &[
 
 impl Lowering<'_> {
     fn wide_families_keep_halves(&self) -> bool {
-        !matches!(self.family, Family::Cdna2 | Family::Cdna3)
+        !self.family.is_gfx9()
     }
 
     pub(super) fn vector(&mut self, part: &Part) -> Lowered<()> {
