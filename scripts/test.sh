@@ -82,6 +82,7 @@ for arch in "${archs[@]}"; do
     emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
     step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
     step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'
+    step "upstream-$arch" "${emulator[@]}" scripts/count_device_tests.sh --run
     step "rocm-examples-$arch" "${emulator[@]}" cargo test -p candle-examples --features rocm --test 'rocm_*'
     step "demo-$arch" $tests/demo.sh "$arch"
     step "words-$arch" $tests/words.sh "$arch"
