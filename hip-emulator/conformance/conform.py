@@ -41,7 +41,6 @@ def vector_case(probe, target, library, statements, words, wave_vcc, lane):
     triple = [words[2 * i] | words[2 * i + 1] << 32 for i in range(3)]
     old = words[6] | words[7] << 32
     env = environment(probe, target, triple, old, wave_vcc, 1 << lane, lane)
-    carry_out = "_co_" in probe.mnemonic
     if probe.mask:
         env["D0"] = Value("b", 64, 0)
     if "div_scale" in probe.mnemonic:
@@ -55,7 +54,6 @@ def vector_case(probe, target, library, statements, words, wave_vcc, lane):
         vcc = env["D1"].bits & 1
     if "div_scale" in probe.mnemonic:
         vcc = env["VCC"].bits & 1
-    del carry_out
     exec_ = env["EXEC"].bits >> lane & 1
     if probe.mnemonic.startswith("v_cmpx"):
         return None, exec_ if target.family == "cdna" else vcc, exec_
@@ -234,13 +232,17 @@ def conform(target, arguments):
     wanted = [probe for probe in wanted if probe.mnemonic not in bad]
     for mnemonic, outcome in run(wanted, target, library, arguments).items():
         times = occurring[mnemonic][0]
-        accepted = next((why for pattern, families, why in ACCEPTED if re.fullmatch(pattern, mnemonic) and target.family in families), None)
+        base = re.sub(r"_(e32|e64)$", "", mnemonic)
+        rules = [(covers, why) for pattern, families, covers, why in ACCEPTED
+                 if re.fullmatch(pattern, base) and families in ("all", target.family)]
         if not outcome:
             rows[mnemonic] = (times, "conforms", "")
-        elif accepted:
-            rows[mnemonic] = (times, "listed", accepted)
+        elif isinstance(outcome, str):
+            rows[mnemonic] = (times, "differs", outcome)
         else:
-            rows[mnemonic] = (times, "differs", describe(outcome))
+            left = [case for case in outcome if not any(covers(case[0], case[1]) for covers, _ in rules)]
+            state = ("differs", describe(left)) if left else ("listed", rules[0][1])
+            rows[mnemonic] = (times, *state)
     return objects, rows
 
 

@@ -1,5 +1,6 @@
 """Runs parsed pseudocode on an environment: a dictionary from names to values (arrays are lists)."""
 
+import functools
 import math
 from fractions import Fraction
 
@@ -31,6 +32,7 @@ class Break(Exception):
     pass
 
 
+@functools.lru_cache
 def two_over_pi():
     """The first 1201 bits after the point of 2/pi (Machin's formula, with spare digits)."""
     bits = 1400
@@ -317,6 +319,9 @@ class Run:
     def of_cast(self, kind, width, inner):
         if width == 1201 and inner[0] == "binary":
             return Value("b", 1201, two_over_pi())
+        if kind == "f" and inner[0] == "number" and inner[1].bits >= v.infinity(width):
+            # `32'F(0xffc00000)` and the like mean these bits.
+            return inner[1].read_as("f", width)
         return v.convert(self.value(inner), kind, width)
 
     def of_concat(self, parts):

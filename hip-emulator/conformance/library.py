@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 
+from differences import SLIPS
 from parse import Unreadable, parse
 
 
@@ -25,7 +26,15 @@ def load(wheel, family):
     names = {name: _Operations() for name in re.findall(r"\b(\w+Op)\.", body)}
     # The file is a dictionary display of strings and nothing else.
     exec(body, names)  # pylint: disable=exec-used
-    return {name.lower(): text for name, text in names["PCODE"].items()}
+    return {name.lower(): corrected(name.lower(), text) for name, text in names["PCODE"].items()}
+
+
+def corrected(name, text):
+    """The text with its known slips put right."""
+    for pattern, old, new, _ in SLIPS:
+        if re.match(pattern, name):
+            text = text.replace(old, new)
+    return text
 
 
 class Library:

@@ -14,6 +14,7 @@ from values import Value, from_float
 
 TOKEN = re.compile(
     r"""(?P<cast>\d+'[UIFB]\b)
+      | (?P<sizedfloat>\d+'\d+\.\d+)
       | (?P<sized>\d+'(?:0x[0-9a-fA-F]+|\d+)U?)
       | (?P<float>\d+\.\d+(?:[eE][-+]?\d+)?F?)
       | (?P<integer>0x[0-9a-fA-F]+(?:ULL|LL|U|L)?|\d+(?:ULL|LL|U|L|F)?)
@@ -206,6 +207,9 @@ class Parser:
         if group == "sized":
             width, digits = text.split("'")
             return ("number", Value("u", int(width), int(digits.rstrip("U"), 0)))
+        if group == "sizedfloat":
+            width, digits = text.split("'")
+            return ("number", from_float(int(width), float(digits)))
         if group == "float":
             width = 32 if text.endswith("F") else 64
             return ("number", from_float(width, float(text.rstrip("F"))))

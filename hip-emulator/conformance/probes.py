@@ -87,6 +87,8 @@ def probe(mnemonic, text, target):
 
 def vector(mnemonic, base, text, target):
     used = [i for i in range(3) if re.search(rf"\bS{i}\b", text)]
+    if re.match(r"v_s?w?(mfma|wmma|mfmac|wmmac)", base):
+        return "GAP: a matrix instruction, not compared with the pseudocode here"
     if "VGPR[" in text:
         return "reads other lanes: tests/exec_kernels.rs and exec_instructions.rs run it"
     if "fma_mix" in base:
@@ -94,6 +96,8 @@ def vector(mnemonic, base, text, target):
     count = max(used, default=-1) + 1
     bits = [width(text, f"S{i}") for i in range(3)] + [width(text, "D0")]
     mask = "D0.u64[laneId]" in text
+    if base == "v_pk_mov_b32":
+        bits = [64, 64, 32, 64]
     if "mad_i64" in base or "mad_u64" in base:
         bits[3] = 64
     sources = [pair("v", 4 + 2 * i, bits[i]) for i in range(count)]
@@ -121,9 +125,10 @@ def vector(mnemonic, base, text, target):
         modifiers = " op_sel:[0,0,1] op_sel_hi:[1,0,1]"
     line = f"{mnemonic} {', '.join(operands)}{modifiers}"
     if base.startswith("v_dual_"):
-        if "cndmask" in base:
-            line = line.replace(f", {vcc}", "")
-        line += " :: v_dual_mov_b32 v17, v13"
+        # Three operations exist as the second half only.
+        second = base in ("v_dual_add_nc_u32", "v_dual_lshlrev_b32", "v_dual_and_b32")
+        other = "v_dual_mov_b32 v17, v13"
+        line = f"{other} :: {line}" if second else f"{line} :: {other}"
     return Probe(mnemonic, VECTOR, line, tuple(bits), mask, count)
 
 

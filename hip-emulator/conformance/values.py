@@ -110,9 +110,6 @@ def convert(value, kind, width):
                 bits = infinity(width) | (fraction or 1) | sign << (width - 1)
                 return Value("f", width, bits)
             return from_float(width, value.number())
-        if value.width == width == 32 and value.bits > 0x7F800000:
-            # `32'F(0xffc00000)` in the manuals means these bits.
-            return value.read_as("f", 32)
         return from_fraction(width, Fraction(value.number()))
     if value.kind == "f":
         return Value(kind, width, int(value.number()))

@@ -41,7 +41,10 @@ fn main() -> Result<(), Error> {
             .split_at_checked(in_bytes)
             .ok_or("INPUT is shorter than the plan says")?;
         inputs = rest;
-        let (source, result) = (buffer(&memory, given)?, buffer(&memory, &vec![0; out_bytes])?);
+        let (source, result) = (
+            buffer(&memory, given)?,
+            buffer(&memory, &vec![0; out_bytes])?,
+        );
         let (kernel, metadata) = image.kernel(name)?.ok_or("no such kernel")?;
         let function = Function::new(kernel, metadata, 0, image.clone());
         let pointers: Vec<u8> = [source.start(), result.start()]

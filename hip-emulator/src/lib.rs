@@ -13,6 +13,7 @@
 //! | `HIP_EMULATOR_TRACE` | `1`: a line per launch on the standard error |
 //! | `HIP_EMULATOR_PROFILE` | a file that gets a JSON line per launch |
 //! | `HIP_EMULATOR_LLVM` | the libLLVM to decode with, when the usual names do not find one |
+//! | `HIP_EMULATOR_CHECK` | `all`, `none`, or a list of `lds-uninitialised`, `lds-race`, `global-uninitialised`; default `all` |
 //! | `HIP_EMULATOR_BUDGET` | instructions that one wave may run before it counts as hanging |
 //!
 //! A launch goes through [`api`] (C functions, handles, error texts), [`launch`] (checks, kernel

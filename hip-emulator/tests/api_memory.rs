@@ -367,10 +367,10 @@ fn devices_are_those_of_the_environment() {
         let (mut count, mut current, mut warp) = (0, -1, 0);
         assert_eq!(device::hipGetDeviceCount(&mut count), SUCCESS);
         assert_eq!(device::hipGetDevice(&mut current), SUCCESS);
-        assert_eq!((count, current), (2, 1));
-        assert_eq!(device::hipSetDevice(2), INVALID_DEVICE);
+        assert_eq!((count, current), (TARGETS.len() as i32, 1));
+        assert_eq!(device::hipSetDevice(count), INVALID_DEVICE);
         assert_eq!(device::hipSetDevice(-1), INVALID_DEVICE);
-        for (number, wave) in [(0, 32), (1, 64)] {
+        for (number, wave) in [(0, 32), (1, 64), (2, 64), (3, 32), (4, 32)] {
             assert_eq!(
                 device::hipDeviceGetAttribute(&mut warp, 87, number),
                 SUCCESS
@@ -406,7 +406,7 @@ fn devices_are_those_of_the_environment() {
             assert_eq!((short[7], short[8]), (0, 1), "cut to its buffer");
         }
         assert_eq!(
-            device::hipDeviceGetAttribute(&mut warp, 87, 2),
+            device::hipDeviceGetAttribute(&mut warp, 87, count),
             INVALID_DEVICE
         );
         assert_eq!(

@@ -2,7 +2,7 @@
 
 mod exec_support;
 
-use exec_support::{Machine, TARGETS};
+use exec_support::{is_gfx9, wave, Machine, TARGETS};
 use hip_emulator::fault::{Access, Fault, FaultKind};
 use hip_emulator::launch::LaunchError;
 
@@ -140,12 +140,12 @@ amdhsa.kernels:
         .address_space: global
 .end_amdgpu_metadata
 "#,
-        extra = if target == "gfx90a" {
+        extra = if is_gfx9(target) {
             "  .amdhsa_accum_offset 32"
         } else {
             "  .amdhsa_wavefront_size32 1"
         },
-        wave = if target == "gfx90a" { 64 } else { 32 },
+        wave = wave(target),
     )
 }
 
@@ -155,7 +155,7 @@ fn an_unknown_instruction_faults_only_when_it_is_reached() {
         for reached in [false, true] {
             let jump = if reached { "" } else { "s_branch .Lskip" };
             let body = format!("{jump}\n  s_getreg_b32 s9, hwreg(HW_REG_HW_ID1)\n.Lskip:");
-            let body = if target == "gfx90a" {
+            let body = if is_gfx9(target) {
                 body.replace("HW_ID1", "HW_ID")
             } else {
                 body
@@ -184,7 +184,7 @@ fn an_unknown_instruction_faults_only_when_it_is_reached() {
 #[test]
 fn lds_accesses_stay_inside() {
     for target in TARGETS {
-        let store = if target == "gfx90a" {
+        let store = if is_gfx9(target) || target == "gfx1030" {
             "ds_write_b32"
         } else {
             "ds_store_b32"

@@ -3,7 +3,7 @@
 
 mod exec_support;
 
-use exec_support::{same_f32, Argument, Machine, Random, TARGETS};
+use exec_support::{same_f32, wave, Argument, Machine, Random, GENERIC, TARGETS};
 
 const N: usize = 1000;
 /// Not a divisor of N: the last workgroup is partly empty, and so is its last wave.
@@ -16,6 +16,9 @@ fn groups() -> [u32; 3] {
 fn each(test: impl Fn(&Machine, &str)) {
     for target in TARGETS {
         test(&Machine::compiled("exec", target), target);
+    }
+    for (card, generic) in GENERIC {
+        test(&Machine::on(card, "exec", generic), card);
     }
 }
 
@@ -201,7 +204,7 @@ fn divergent_loops() {
 #[test]
 fn exchanges_between_lanes() {
     each(|machine, target| {
-        let wave = if target == "gfx90a" { 64 } else { 32 };
+        let lanes = wave(target);
         let a = Random(15).vec(256, |r| r.u32() as i32 >> 8);
         let out = machine.zeros::<i32>(3 * 256);
         machine
@@ -221,8 +224,8 @@ fn exchanges_between_lanes() {
                 a[half..half + 32].iter().sum::<i32>(),
                 "{target} {i}"
             );
-            let below = (i % wave).min(32) as i32;
-            assert_eq!(out[3 * i + 2], a[i / wave * wave] + below, "{target} {i}");
+            let below = (i % lanes).min(32) as i32;
+            assert_eq!(out[3 * i + 2], a[i / lanes * lanes] + below, "{target} {i}");
         }
     });
 }
@@ -232,7 +235,7 @@ fn dpp_controls() {
     each(|machine, target| {
         let a: Vec<i32> = (0..128).map(|i| 1000 + i).collect();
         let out = machine.zeros::<i32>(6 * 128);
-        let wave = if target == "gfx90a" { 64 } else { 32 };
+        let lanes = wave(target);
         machine
             .run(
                 "dpp",
@@ -254,7 +257,7 @@ fn dpp_controls() {
                     -1
                 },
                 a[row + 15 - at],
-                if i % wave < 16 { a[i ^ 7] } else { -1 },
+                if i % lanes < 16 { a[i ^ 7] } else { -1 },
             ];
             assert_eq!(out[6 * i..6 * i + 6], want, "{target} {i}");
         }

@@ -78,17 +78,24 @@ unsafe fn copy(
         return Ok(());
     }
     let _turn = stream.turn()?;
-    let _to = check(
+    let to_block = check(
         runtime,
         "destination of the copy",
         destination as u64,
         bytes,
         to,
     )?;
-    let _from = check(runtime, "source of the copy", source as u64, bytes, from)?;
+    let from_block = check(runtime, "source of the copy", source as u64, bytes, from)?;
     // SAFETY: both ends are inside live blocks, held until here, or host memory that the caller
     // vouches for. `copy` allows them to overlap.
     unsafe { source.cast::<u8>().copy_to(destination.cast::<u8>(), bytes) };
+    if to_block.is_some() {
+        // What was never written stays so where it is copied to.
+        let source = from_block.is_some().then_some(source as u64);
+        runtime
+            .memory
+            .copied(destination as u64, bytes as u64, source);
+    }
     Ok(())
 }
 
@@ -207,6 +214,7 @@ fn fill<const N: usize>(
         // bytes needs no alignment.
         unsafe { destination.add(index).write(value) };
     }
+    runtime.memory.wrote(address, address + bytes as u64);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What the environment asks for.
 
+use crate::exec::unknown_check;
 use crate::target::{Target, TARGETS};
 use std::path::PathBuf;
 
@@ -27,6 +28,9 @@ impl Settings {
     /// Reads the settings through `variable`; the error names the variable and what it may hold.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Settings, String> {
         let given = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        if let Some(wrong) = given("HIP_EMULATOR_CHECK").and_then(|list| unknown_check(&list)) {
+            return Err(wrong);
+        }
         let list = given("HIP_EMULATOR_ARCH").unwrap_or_else(|| DEFAULT_TARGET.to_string());
         let targets = list
             .split(',')

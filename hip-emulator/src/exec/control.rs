@@ -90,6 +90,17 @@ pub unsafe fn swap_pc(wave: &mut Wave, op: &Op) {
     }
 }
 
+/// A kernel that gives up: its own assertion, or code that must not be reached.
+///
+/// # Safety
+/// See `Run`.
+pub unsafe fn trap(wave: &mut Wave, op: &Op) {
+    let text = wave.launch().program.instructions[op.instruction as usize]
+        .text
+        .clone();
+    wave.raise(op, None, FaultKind::Illegal(text));
+}
+
 /// An instruction that the emulator has no row for.
 ///
 /// # Safety
@@ -97,7 +108,7 @@ pub unsafe fn swap_pc(wave: &mut Wave, op: &Op) {
 pub unsafe fn unknown(wave: &mut Wave, op: &Op) {
     let program = wave.launch().program;
     let text = program.instructions[op.instruction as usize].text.clone();
-    let kind = if text.starts_with("s_trap") || text.starts_with("s_code_end") {
+    let kind = if text.starts_with("s_code_end") {
         FaultKind::Illegal(text)
     } else {
         FaultKind::UnknownInstruction(text)

@@ -235,6 +235,23 @@ pub unsafe fn dpp(wave: &mut Wave, op: &Op) {
     }
 }
 
+/// Runs a vector operation on lane 0, whatever EXEC is, and moves its result to the scalar `mask`.
+///
+/// # Safety
+/// See `Run`.
+pub unsafe fn to_scalar(wave: &mut Wave, op: &Op) {
+    let exec = wave.exec_mask();
+    let exec_slot = u32::from(slot::EXEC);
+    // SAFETY: see `Run`.
+    unsafe {
+        wave.set_mask(exec_slot, 1);
+        (op.inner)(wave, op);
+        wave.set_mask(exec_slot, exec);
+        let value = *lane_register(wave, op.dst, 0);
+        wave.set_scalar(op.mask, value);
+    }
+}
+
 /// The permutation of a DPP control as LLVM prints it, or `None` for one that is not known.
 pub fn dpp_permutation(key: &str, value: &str, lanes: usize) -> Option<[i8; 64]> {
     let mut from = [-1i8; 64];

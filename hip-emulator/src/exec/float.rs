@@ -68,6 +68,27 @@ pub fn fma_f16(a: f32, b: f32, c: f32) -> f32 {
     }
 }
 
+macro_rules! ieee {
+    ($name:ident, $apply:ident, $t:ty, $quiet:expr) => {
+        /// The same in IEEE mode, in which kernels run before gfx12: a signalling NaN comes out quiet.
+        #[inline(always)]
+        pub fn $name(a: $t, b: $t) -> $t {
+            let signals = |x: $t| x.is_nan() && x.to_bits() & $quiet == 0;
+            if signals(a) {
+                <$t>::from_bits(a.to_bits() | $quiet)
+            } else if signals(b) {
+                <$t>::from_bits(b.to_bits() | $quiet)
+            } else {
+                $apply(a, b)
+            }
+        }
+    };
+}
+ieee!(min_ieee_f32, min_f32, f32, 1 << 22);
+ieee!(max_ieee_f32, max_f32, f32, 1 << 22);
+ieee!(min_ieee_f64, min_f64, f64, 1 << 51);
+ieee!(max_ieee_f64, max_f64, f64, 1 << 51);
+
 /// `minNum`: the other operand for a NaN, and -0 below +0.
 #[inline(always)]
 pub fn min_f32(a: f32, b: f32) -> f32 {
@@ -86,6 +107,41 @@ pub fn min_f32(a: f32, b: f32) -> f32 {
     } else {
         ordered
     }
+}
+
+/// IEEE 754-2019 `minimum`: a NaN if any operand is one, and -0 below +0.
+#[inline(always)]
+pub fn minimum_f32(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() {
+        f32::from_bits((if a.is_nan() { a } else { b }).to_bits() | 0x0040_0000)
+    } else {
+        min_f32(a, b)
+    }
+}
+
+/// IEEE 754-2019 `maximum`: a NaN if any operand is one, and +0 above -0.
+#[inline(always)]
+pub fn maximum_f32(a: f32, b: f32) -> f32 {
+    -minimum_f32(-a, -b)
+}
+
+/// Half of a value rounded toward zero.
+#[inline(always)]
+pub fn f16_toward_zero(value: f32) -> u32 {
+    let rounded = f32_to_f16(value);
+    let away = f16_to_f32(rounded & 0x7fff) > value.abs();
+    // Rounded away from zero (infinity from a finite value included): one step back.
+    if away && value.is_finite() {
+        rounded - 1
+    } else {
+        rounded
+    }
+}
+
+/// Two halves rounded toward zero, in one word.
+#[inline(always)]
+pub fn pack_toward_zero(low: f32, high: f32) -> u32 {
+    f16_toward_zero(low) | f16_toward_zero(high) << 16
 }
 
 /// `maxNum`: the other operand for a NaN, and +0 above -0.

@@ -2,6 +2,7 @@
 
 use super::counters::Counters;
 use super::program::Program;
+use super::watch::Watched;
 use super::worker::Worker;
 use crate::fault::Fault;
 use crate::kernel::Geometry;
@@ -19,6 +20,7 @@ pub struct Launch<'a> {
     pub memory: &'a Snapshot,
     /// Instructions that each wave may execute.
     pub budget: u64,
+    pub watched: Watched,
 }
 
 /// The budget that the environment asks for.
@@ -90,11 +92,22 @@ struct Outcome {
 ///
 /// A fault stops the launch; stores that waves made before it stay made, as on a GPU.
 pub fn run(program: &Program, geometry: &Geometry, memory: &Snapshot) -> Result<Counters, Fault> {
+    run_counting(program, geometry, memory, false)
+}
+
+/// The same; `traffic` also counts bytes, lines and bank conflicts, which is slow.
+pub fn run_counting(
+    program: &Program,
+    geometry: &Geometry,
+    memory: &Snapshot,
+    traffic: bool,
+) -> Result<Counters, Fault> {
     let launch = Launch {
         program,
         geometry,
         memory,
         budget: budget(),
+        watched: Watched::from_environment(traffic),
     };
     let Some(groups) = launch.groups() else {
         return Err(program.fault(crate::fault::FaultKind::Illegal(

@@ -33,7 +33,7 @@
 //! Names (rows list every spelling), operand order (few places in `lower`), 16-bit results (gfx9 clears
 //! the high half, later families keep it: `lower::vector`), the initial registers (`initial`), v_cmpx's
 //! destination, and scratch (`memory::space`). A new target is a row in [`crate::target`], plus what it
-//! has new. MFMA and WMMA will be ops of their own beside `cross`: they read whole rows.
+//! has new. MFMA and WMMA are one op (`matrix`), whose table has the shapes and whose layouts the families.
 //!
 //! # Exactness
 //! Arithmetic is IEEE with round-to-nearest-even and subnormals, like the mode that HIP kernels are
@@ -56,19 +56,23 @@ mod initial;
 mod lanes;
 mod launch;
 mod lower;
+mod matrix;
 mod memory;
 mod post;
 mod prep;
 mod program;
 mod salu;
+mod unwritten;
 mod valu;
+mod watch;
 mod wave;
 mod word;
 mod worker;
 
 pub use counters::{Class, Counters};
-pub use launch::run;
+pub use launch::{run, run_counting};
 pub use program::Program;
+pub use watch::{unknown_check, Traffic};
 
 use crate::decode;
 use crate::fault::{Fault, FaultKind};

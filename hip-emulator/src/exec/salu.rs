@@ -1,5 +1,6 @@
 //! Scalar ALU instructions as rows of a table, like the vector ones.
 
+use super::float::{f16_to_f32, f32_to_f16};
 use super::program::{Op, Run};
 use super::wave::Wave;
 use crate::decode::slot;
@@ -58,6 +59,9 @@ scalars! {
     U32: u32, W32, false, |w, s| w.scalar(s), |w, s, v| w.set_scalar(s, v);
     I32: i32, W32, true, |w, s| w.scalar(s) as i32, |w, s, v| w.set_scalar(s, v as u32);
     U64: u64, W64, false, |w, s| w.scalar64(s), |w, s, v| w.set_scalar64(s, v);
+    F32: f32, W32, false, |w, s| f32::from_bits(w.scalar(s)), |w, s, v| w.set_scalar(s, v.to_bits());
+    // Its value; a result clears the upper half.
+    F16: f32, W32, false, |w, s| f16_to_f32(w.scalar(s)), |w, s, v| w.set_scalar(s, f32_to_f16(v));
     I64: i64, W64, true, |w, s| w.scalar64(s) as i64, |w, s, v| w.set_scalar64(s, v as u64);
 }
 
@@ -119,6 +123,7 @@ pub fn find(name: &str) -> Option<&'static Row> {
     static MAP: OnceLock<HashMap<&'static str, &'static Row>> = OnceLock::new();
     MAP.get_or_init(|| {
         ROWS.iter()
+            .chain(float::ROWS)
             .flat_map(|row| row.names.iter().map(move |name| (*name, row)))
             .collect()
     })
@@ -138,8 +143,8 @@ macro_rules! status_type {
 /// `"name" | "other", |a: U32, b: U32; scc, old| -> U32, scc { (value, bit) }`; `keep` and `()`
 /// where SCC is not written.
 macro_rules! rows {
-    ($($($name:literal)|+, |$($a:ident: $A:ident $(, $b:ident: $B:ident)?)?; $scc:ident, $old:ident| -> $D:ident, $status:ident $body:block)*) => {
-        static ROWS: &[Row] = &[$({
+    ($table:ident: $($($name:literal)|+, |$($a:ident: $A:ident $(, $b:ident: $B:ident)?)?; $scc:ident, $old:ident| -> $D:ident, $status:ident $body:block)*) => {
+        pub static $table: &[Row] = &[$({
             struct K;
             impl Operation for K {
                 type A = type_or_nothing!($($A)?);
@@ -215,7 +220,10 @@ fn first_or_minus_one(found: u32, limit: u32) -> u32 {
     }
 }
 
-rows! {
+mod float;
+pub use float::fused;
+
+rows! { ROWS:
     "s_mov_b32" | "s_movk_i32", |a: U32; _s, _o| -> U32, keep { (a, ()) }
     "s_mov_b64", |a: U64; _s, _o| -> U64, keep { (a, ()) }
     "s_cmov_b32" | "s_cmovk_i32", |a: U32; s, o| -> U32, keep { (if s != 0 { a } else { o }, ()) }

@@ -2,6 +2,7 @@
 
 use super::launch::Launch;
 use super::program::Op;
+use super::watch::Watch;
 use super::word::LANES;
 use crate::decode::slot;
 use crate::fault::FaultKind;
@@ -52,6 +53,11 @@ pub struct Wave {
     pub scratch_size: u32,
     /// The worker's access cache.
     pub windows: *mut Window,
+    /// The worker's, if it watches LDS accesses, global ones or both.
+    pub watch: *mut Watch,
+    pub watches_lds: bool,
+    pub watches_global: bool,
+    pub watches_unwritten: bool,
     pub launch: *const Launch<'static>,
     pub state: State,
     /// The block to run next.

@@ -4,6 +4,7 @@ use super::counters::Counters;
 use super::initial;
 use super::launch::Launch;
 use super::program::Program;
+use super::watch::Watch;
 use super::wave::{Raised, State, Wave, Window, NO_WINDOW};
 use super::word::LANES;
 use crate::decode::slot;
@@ -31,6 +32,7 @@ pub struct Worker<'a> {
     scratch: Vec<u64>,
     scratch_size: u32,
     windows: Vec<Window>,
+    watch: Watch,
     /// Executions of each block.
     counts: Vec<u64>,
     waves: usize,
@@ -61,6 +63,7 @@ impl<'a> Worker<'a> {
             scratch_size,
             windows: vec![NO_WINDOW; program.cache_slots.max(1)],
             counts: vec![0; program.blocks.len()],
+            watch: Watch::new(launch.watched, lds_size, waves),
             waves,
             groups_run: 0,
         };
@@ -88,6 +91,7 @@ impl<'a> Worker<'a> {
         let mut counters = Counters {
             workgroups: self.groups_run,
             waves: self.groups_run * self.waves as u64,
+            traffic: self.watch.traffic,
             ..Counters::default()
         };
         let program = self.launch.program;
@@ -100,7 +104,7 @@ impl<'a> Worker<'a> {
             let range =
                 block.instruction as usize..(block.instruction + block.instructions) as usize;
             for info in &program.instructions[range] {
-                counters.count(info.class, *times);
+                counters.count(info.class, &info.text, *times);
             }
         }
         counters
@@ -128,6 +132,10 @@ impl<'a> Worker<'a> {
             scratch: scratch.cast(),
             scratch_size: self.scratch_size,
             windows: self.windows.as_mut_ptr(),
+            watch: std::ptr::from_mut(&mut self.watch),
+            watches_lds: self.launch.watched.lds(),
+            watches_global: self.launch.watched.traffic,
+            watches_unwritten: self.launch.watched.unwritten(),
             launch: std::ptr::from_ref(self.launch).cast(),
             state: State::Running,
             next: initial::entry_block(program),
@@ -142,6 +150,7 @@ impl<'a> Worker<'a> {
     /// Runs one workgroup.
     pub fn run_group(&mut self, group: [u32; 3]) -> Result<(), Fault> {
         self.lds.fill(0);
+        self.watch.start_group();
         self.groups_run += 1;
         let mut waves: Vec<Wave> = (0..self.waves)
             .map(|number| self.start(number, group))
@@ -188,6 +197,7 @@ impl<'a> Worker<'a> {
             if !released {
                 return Ok(());
             }
+            self.watch.barrier();
         }
     }
 

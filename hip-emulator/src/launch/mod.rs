@@ -1,6 +1,7 @@
 //! Launching: checks, kernel arguments, dispatch packet, execution, and the record of it.
 
 mod arguments;
+mod occupancy;
 mod packet;
 mod record;
 
@@ -122,7 +123,7 @@ impl Function {
         block.restrict(plan.regions(block.start()));
         let snapshot = memory.snapshot(self.device).with(block);
         let started = recorder.start();
-        let outcome = exec::run(program, &geometry, &snapshot);
+        let outcome = exec::run_counting(program, &geometry, &snapshot, recorder.profiles());
         recorder.finish(&self.kernel, &geometry, started, &outcome);
         outcome.map_err(|fault| LaunchError::Fault(Box::new(fault)))
     }

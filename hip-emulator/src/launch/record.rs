@@ -1,5 +1,6 @@
 //! A line per launch: `HIP_EMULATOR_TRACE` on the standard error, `HIP_EMULATOR_PROFILE` in a file.
 
+use super::occupancy::Resources;
 use crate::exec::Counters;
 use crate::fault::Fault;
 use crate::kernel::{Geometry, Kernel};
@@ -30,6 +31,11 @@ impl Recorder {
             },
         };
         Ok(Recorder { trace, profile })
+    }
+
+    /// Whether launches are profiled.
+    pub fn profiles(&self) -> bool {
+        self.profile.is_some()
     }
 
     /// The time, if anybody wants to know.
@@ -87,21 +93,14 @@ fn json_line(
         geometry.block,
         geometry.dynamic_lds,
     );
+    let resources = Resources::of(kernel, geometry);
+    for (name, value) in resources.named() {
+        let _ = write!(line, ",\"{name}\":{value}");
+    }
     match outcome {
         Ok(counters) => {
-            for (class, count) in [
-                ("instructions", counters.instructions),
-                ("valu", counters.valu),
-                ("salu", counters.salu),
-                ("vmem", counters.vmem),
-                ("smem", counters.smem),
-                ("lds", counters.lds),
-                ("branch", counters.branch),
-                ("other", counters.other),
-                ("waves", counters.waves),
-                ("workgroups", counters.workgroups),
-            ] {
-                let _ = write!(line, ",\"{class}\":{count}");
+            for (name, count) in counters.named() {
+                let _ = write!(line, ",\"{name}\":{count}");
             }
         }
         Err(fault) => {

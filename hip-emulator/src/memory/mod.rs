@@ -6,10 +6,11 @@
 
 mod block;
 mod ledger;
+mod pattern;
 mod registry;
 mod snapshot;
 
-pub use block::{Block, Kind, Owner};
+pub use block::{Block, Kind, Owner, POISON};
 pub use ledger::{report_at_exit, Totals};
 pub use registry::{Limits, Memory, MemoryError};
 pub use snapshot::Snapshot;

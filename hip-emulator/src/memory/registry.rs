@@ -2,6 +2,7 @@
 
 use super::block::{Block, Kind, Owner};
 use super::ledger::Totals;
+use super::pattern::WrittenPattern;
 use super::snapshot::Snapshot;
 use super::Region;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -71,8 +72,9 @@ struct State {
 
 /// All memory of the emulator. One per process; tests may make their own.
 pub struct Memory {
-    limits: Limits,
+    pub(super) limits: Limits,
     state: Mutex<State>,
+    pub(super) written: Mutex<WrittenPattern>,
 }
 
 impl Memory {
@@ -80,6 +82,7 @@ impl Memory {
         Arc::new(Memory {
             limits,
             state: Mutex::new(State::default()),
+            written: Mutex::default(),
         })
     }
 
@@ -165,6 +168,7 @@ impl Memory {
     /// Makes a block visible to kernels and copies.
     pub fn insert(&self, block: Block) -> Arc<Block> {
         let block = Arc::new(block);
+        self.forget_written(block.start(), block.end());
         let mut state = self.state();
         state
             .freed

@@ -81,6 +81,20 @@ impl Snapshot {
             .filter(|region| region.start <= address)
     }
 
+    /// Whether the aligned word at `address` is device memory that nothing has written yet.
+    pub fn is_unwritten(&self, address: u64) -> bool {
+        self.memory
+            .as_ref()
+            .is_some_and(|memory| memory.is_unwritten(address))
+    }
+
+    /// Says that the bytes from `start` to `end` were written, whatever they hold.
+    pub fn wrote_pattern(&self, start: u64, end: u64) {
+        if let Some(memory) = &self.memory {
+            memory.wrote(start, end);
+        }
+    }
+
     /// What lies at `bytes` bytes from `address`, in words, for the text of a fault: "32 bytes past
     /// the end of a 4096-byte allocation (no. 7) of device 0", "inside … freed by hipFree", "null".
     pub fn describe(&self, address: u64, bytes: u64) -> String {

@@ -13,7 +13,26 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub const TARGETS: [&str; 2] = ["gfx1100", "gfx90a"];
+pub const TARGETS: [&str; 5] = ["gfx1100", "gfx90a", "gfx942", "gfx1030", "gfx1201"];
+
+/// Cards without code objects of their own, and the generic target whose code objects they run.
+pub const GENERIC: [(&str, &str); 5] = [
+    ("gfx906", "gfx9-generic"),
+    ("gfx1031", "gfx10-3-generic"),
+    ("gfx1103", "gfx11-generic"),
+    ("gfx1151", "gfx11-generic"),
+    ("gfx1200", "gfx12-generic"),
+];
+
+/// Lanes of a wave.
+pub fn wave(target: &str) -> usize {
+    Target::named(target).unwrap().wave_size as usize
+}
+
+/// GCN and CDNA: waves of 64, and the older mnemonics.
+pub fn is_gfx9(target: &str) -> bool {
+    Target::named(target).unwrap().family.is_gfx9()
+}
 
 /// Runs a tool of LLVM 19; a missing one is a failure that says what to install.
 fn tool(name: &str, arguments: &[&str]) {
@@ -34,19 +53,20 @@ fn scratch_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-{number}-{name}", std::process::id()))
 }
 
-fn compile(name: &str, target: &str) -> Vec<u8> {
+/// Compiles `tests/kernels/NAME.hip` for `target`.
+pub fn compile(name: &str, target: &str) -> Vec<u8> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/kernels/{name}.hip"));
     let out = scratch_file(&format!("{name}-{target}.hsaco"));
     let clang = std::env::var("CLANG").unwrap_or_else(|_| "clang-19".into());
     let arch = format!("--offload-arch={target}");
+    // Generic targets came with version 6.
+    let version = if target.ends_with("-generic") {
+        "-mcode-object-version=6"
+    } else {
+        "-mcode-object-version=5"
+    };
     let mut arguments = vec!["-x", "hip", "--cuda-device-only", "--no-gpu-bundle-output"];
-    arguments.extend([
-        "-nogpuinc",
-        "-nogpulib",
-        "-O2",
-        "-mcode-object-version=5",
-        &arch,
-    ]);
+    arguments.extend(["-nogpuinc", "-nogpulib", "-O2", version, &arch]);
     arguments.extend([source.to_str().unwrap(), "-o", out.to_str().unwrap()]);
     tool(&clang, &arguments);
     let object = std::fs::read(&out).unwrap();
@@ -94,6 +114,11 @@ impl Buffer {
 impl Machine {
     /// Compiles `tests/kernels/NAME.hip` for `target`, once per test program, and loads it.
     pub fn compiled(name: &str, target: &str) -> Machine {
+        Machine::on(target, name, target)
+    }
+
+    /// The same, loaded onto `card`, which may be another target.
+    pub fn on(card: &str, name: &str, target: &str) -> Machine {
         static DONE: Mutex<BTreeMap<(String, String), Vec<u8>>> = Mutex::new(BTreeMap::new());
         let mut done = DONE.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (name.to_string(), target.to_string());
@@ -102,7 +127,7 @@ impl Machine {
             .or_insert_with(|| compile(name, target))
             .clone();
         drop(done);
-        Machine::load(object, target)
+        Machine::load(object, card)
     }
 
     /// Assembles AMDGPU assembly with a kernel in it and loads it.
@@ -160,6 +185,17 @@ impl Machine {
 
     pub fn zeros<T: Plain + Default>(&self, count: usize) -> Buffer {
         self.buffer(&vec![T::default(); count])
+    }
+
+    /// Device memory that nothing wrote.
+    pub fn fresh(&self, bytes: usize) -> Buffer {
+        let block = self.memory.allocate(bytes, Kind::Device(0)).unwrap();
+        Buffer { block }
+    }
+
+    /// Says that a buffer was written, whatever it holds.
+    pub fn wrote(&self, buffer: &Buffer) {
+        self.memory.wrote(buffer.block.start(), buffer.block.end());
     }
 
     pub fn function(&self, name: &str) -> Function {

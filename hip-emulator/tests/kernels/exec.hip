@@ -245,7 +245,12 @@ GLOBAL void dpp(const int *a, int *out) {
 GLOBAL void dot(const u32 *a, const u32 *b, int *out, u32 n) {
     u32 i = global_id();
     if (i >= n) return;
-#if defined(__gfx90a__)
+#if defined(__gfx9_generic__)
+    // No dot product in the subset that all of gfx9 has.
+    int sum = (int)i;
+    for (int k = 0; k < 4; k++) sum += (int)(signed char)(a[i] >> 8 * k) * (int)(signed char)(b[i] >> 8 * k);
+    out[i] = sum;
+#elif defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx1030__) || defined(__gfx10_3_generic__)
     out[i] = __builtin_amdgcn_sdot4((int)a[i], (int)b[i], (int)i, false);
 #else
     out[i] = __builtin_amdgcn_sudot4(true, (int)a[i], true, (int)b[i], (int)i, false);

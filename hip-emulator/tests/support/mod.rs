@@ -12,7 +12,7 @@ use std::ptr::null_mut;
 use std::sync::{Mutex, Once, PoisonError};
 
 /// The devices of the tests, in this order.
-pub const TARGETS: [&str; 2] = ["gfx1100", "gfx90a"];
+pub const TARGETS: [&str; 5] = ["gfx1100", "gfx90a", "gfx942", "gfx1030", "gfx1201"];
 
 pub const SUCCESS: HipError = 0;
 pub const INVALID_VALUE: HipError = 1;

@@ -5,6 +5,7 @@
 //! may contain what it never runs.
 
 mod layout;
+mod matrix;
 mod memory;
 mod scalar;
 mod source;
@@ -48,7 +49,7 @@ pub(super) struct Lowering<'a> {
 /// The unit that executes an instruction, by its name.
 fn class(name: &str) -> Class {
     let starts = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    if is_hint(name) || name == "s_barrier" {
+    if is_hint(name) || name.starts_with("s_barrier") {
         Class::Other
     } else if starts(&["v_"]) {
         Class::Valu
@@ -353,7 +354,14 @@ impl<'a> Lowering<'a> {
             + u64::from(instruction.size)) as i64;
         match name {
             "s_endpgm" => op.run = control::end,
+            // gfx12 splits a barrier: a wave that waits has signalled before, so that waiting for all
+            // waves to wait is waiting for all signals. -1 is the workgroup's own barrier.
+            "s_barrier_signal" if instruction.text.trim_end().ends_with(" -1") => return Ok(()),
             "s_barrier" => op.run = control::barrier,
+            "s_barrier_wait" if instruction.simm16 == -1 => op.run = control::barrier,
+            // Where a trap is simulated, these follow it: they tell the host and halt.
+            "s_trap" | "s_sethalt" | "s_sendmsg_rtn_b32" => op.run = control::trap,
+            "s_sendmsg" if instruction.text.contains("MSG_INTERRUPT") => op.run = control::trap,
             "s_sendmsg" if instruction.text.contains("DEALLOC_VGPRS") => return Ok(()),
             "s_getpc_b64" => {
                 op.run = control::get_pc;

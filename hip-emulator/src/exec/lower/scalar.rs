@@ -2,6 +2,7 @@
 
 use super::{Lowered, Lowering};
 use crate::decode::{slot, Part, Place};
+use crate::exec::float::f32_to_f16;
 use crate::exec::memory::scalar;
 use crate::exec::salu::{self, Width};
 
@@ -56,6 +57,10 @@ impl Lowering<'_> {
                 let bits = v.to_bits();
                 self.scalar_constant(bits as u32, (bits >> 32) as u32)
             }
+            // Inline constants of halves are halves.
+            Place::Float(v) if part.name.ends_with("_f16") => {
+                self.scalar_constant(f32_to_f16(v as f32), 0)
+            }
             Place::Float(v) => self.scalar_constant((v as f32).to_bits(), 0),
             Place::Literal(b) => {
                 self.scalar_constant(b, if signed { ((b as i32) >> 31) as u32 } else { 0 })
@@ -79,6 +84,16 @@ impl Lowering<'_> {
             op.run = row.run;
             op.dst = self.scalar_destination(part, 0)?;
             op.src[0] = self.scalar_source(part, 1, words, false)?;
+            self.emit(op);
+            return Ok(());
+        }
+        if ["s_fmamk_f32", "s_fmaak_f32"].contains(&name) {
+            op.run = salu::fused;
+            op.dst = self.scalar_destination(part, 0)?;
+            // Factor, factor and addend, in the order printed.
+            for index in 0..3 {
+                op.src[index] = self.scalar_source(part, index + 1, 1, false)?;
+            }
             self.emit(op);
             return Ok(());
         }

@@ -49,14 +49,32 @@ impl Lowering<'_> {
     }
 
     pub(super) fn vector(&mut self, part: &Part) -> Lowered<()> {
-        if self.special(part)? {
+        if self.special(part)? || self.matrix(part)? {
             return Ok(());
+        }
+        if part.name.starts_with("v_s_") {
+            return self.scalar_transcendental(part);
         }
         let (name, is_cmpx) = match part.name.strip_prefix("v_cmpx_") {
             Some(rest) => (format!("v_cmp_{rest}"), true),
             None => (part.name.clone(), false),
         };
         let op = self.vector_op(part, &name, is_cmpx, None)?;
+        self.emit(op);
+        Ok(())
+    }
+
+    /// gfx12's transcendental functions of scalars: the vector operation on one lane of a temporary.
+    fn scalar_transcendental(&mut self, part: &Part) -> Lowered<()> {
+        let to = self.scalar_destination(part, 0)?;
+        let held = self.temporary(1)?;
+        let mut vector = part.clone();
+        // Any register: the operation writes `held`.
+        vector.operands[0].place = Place::Vector { index: 0, count: 1 };
+        let mut op = self.vector_op(&vector, &part.name, false, Some(held))?;
+        op.inner = op.run;
+        op.run = cross::to_scalar;
+        op.mask = to;
         self.emit(op);
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Atomic read-modify-write. Workgroups run on several threads, so these are real host atomics: a
 //! compare-exchange loop around the operation.
 
-use super::space::{Buffer, Flat, Global, GlobalScalar, Lds, Request, Scratch, Space};
+use super::space::{watch, Buffer, Flat, Global, GlobalScalar, Lds, Request, Scratch, Seen, Space};
 use crate::exec::float::{f16_to_f32, f32_to_f16, max_f32, max_f64, min_f32, min_f64};
 use crate::exec::program::{Op, Run};
+use crate::exec::unwritten;
 use crate::exec::wave::Wave;
 use crate::exec::word::LANES;
 use crate::fault::{Access, FaultKind};
@@ -281,8 +282,16 @@ unsafe fn execute<S: Space>(wave: &mut Wave, op: &Op) {
         let Some(pointers) = (unsafe { S::resolve(wave, op, request) }) else {
             return;
         };
+        // SAFETY: resolved just now.
+        if !unsafe { watch::<S>(wave, op, request, &pointers) } {
+            return;
+        }
+        let tracked = wave.watches_unwritten && matches!(S::SEEN, Seen::Global | Seen::Both);
         for lane in (0..LANES).filter(|lane| exec >> lane & 1 != 0) {
             let pointer = pointers[lane];
+            if tracked && !unwritten::written(wave, op, pointer, bytes, lane + pass * LANES) {
+                return;
+            }
             if pointer % u64::from(bytes) != 0 {
                 let what = format!(
                     "atomic access at address {pointer:#x}, which is not aligned to {bytes} bytes"
@@ -320,6 +329,11 @@ unsafe fn execute<S: Space>(wave: &mut Wave, op: &Op) {
                             .unwrap_or_default(),
                     )
                 };
+                if tracked {
+                    wave.launch()
+                        .memory
+                        .wrote_pattern(pointer, pointer + u64::from(bytes));
+                }
                 if op.count != 0 {
                     let row = wave.row(op.dst, pass).add(lane);
                     *row = old as u32;

@@ -1,7 +1,10 @@
 //! Loads and stores: what is transferred between a lane's registers and its pointer.
 
-use super::space::{Buffer, Flat, Global, GlobalScalar, Lds, Pointers, Request, Scratch, Space};
+use super::space::{
+    watch, Buffer, Flat, Global, GlobalScalar, Lds, Pointers, Request, Scratch, Seen, Space,
+};
 use crate::exec::program::{Op, Run, LEVELS};
+use crate::exec::unwritten;
 use crate::exec::wave::Wave;
 use crate::exec::word::LANES;
 use crate::fault::Access;
@@ -134,6 +137,11 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
         let Some(pointers) = (unsafe { S::resolve(wave, op, request) }) else {
             return;
         };
+        // SAFETY: resolved just now.
+        if !unsafe { watch::<S>(wave, op, request, &pointers) } {
+            return;
+        }
+        let tracked = wave.watches_unwritten && matches!(S::SEEN, Seen::Global | Seen::Both);
         let stride = wave.stride;
         // SAFETY: the data rows are the op's; each active lane's pointer was checked for this access.
         // Memory that other threads write at the same time is the kernel's own race, as on a GPU.
@@ -148,10 +156,10 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
                     } else {
                         memory.write_unaligned(*row);
                     }
-                    continue;
-                }
-                for (lane, pointer) in pointers.iter().enumerate() {
-                    M::lane(*pointer as *mut u8, row.add(lane), stride);
+                } else {
+                    for (lane, pointer) in pointers.iter().enumerate() {
+                        M::lane(*pointer as *mut u8, row.add(lane), stride);
+                    }
                 }
             } else {
                 let mut left = exec;
@@ -160,6 +168,11 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
                     M::lane(pointers[lane] as *mut u8, row.add(lane), stride);
                     left &= left - 1;
                 }
+            }
+            if tracked && M::ACCESS == Access::Store {
+                unwritten::stored(wave, op, request, &pointers);
+            } else if tracked && !unwritten::loaded(wave, op, request, &pointers) {
+                return;
             }
         }
     }

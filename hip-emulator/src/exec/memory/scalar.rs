@@ -2,6 +2,7 @@
 
 use super::space::admit;
 use crate::exec::program::Op;
+use crate::exec::unwritten;
 use crate::exec::wave::Wave;
 use crate::fault::Access;
 
@@ -20,6 +21,9 @@ pub unsafe fn load(wave: &mut Wave, op: &Op) {
             for i in 0..count {
                 let word = (address as *const u32).add(i as usize).read_unaligned();
                 wave.set_scalar(op.dst + i, word);
+            }
+            if wave.watches_unwritten {
+                unwritten::written(wave, op, address, count * 4, 0);
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Address spaces: from an instruction's operands to host pointers, one per lane, checked.
 
 use crate::exec::program::Op;
+use crate::exec::watch;
 use crate::exec::wave::{Wave, Window};
 use crate::exec::word::LANES;
 use crate::fault::{Access, FaultKind};
@@ -25,12 +26,56 @@ pub struct Request {
     pub access: Access,
 }
 
+/// What of an access is watched: nothing of scratch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    Lds,
+    Global,
+    /// Some lanes may be in LDS, others in global memory.
+    Both,
+    Nothing,
+}
+
 pub trait Space {
+    const SEEN: Seen;
     /// The host pointers of the active lanes; `None` after raising a fault.
     ///
     /// # Safety
     /// The op was lowered for this space and for the program that the wave runs.
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers>;
+}
+
+/// Shows an access to the workgroup's watch. False after a fault was raised.
+///
+/// # Safety
+/// `pointers` are what `S` resolved for the request.
+#[inline(always)]
+pub unsafe fn watch<S: Space>(
+    wave: &mut Wave,
+    op: &Op,
+    request: Request,
+    pointers: &Pointers,
+) -> bool {
+    let what = (request.bytes, request.access);
+    // SAFETY: the caller's promise.
+    unsafe {
+        if S::SEEN == Seen::Lds && wave.watches_lds {
+            return watch::lds(wave, op, request.pass, request.exec, pointers, what);
+        }
+        if S::SEEN == Seen::Both && wave.watches_lds {
+            let in_lds =
+                |pointer: u64| pointer.wrapping_sub(wave.lds as u64) < u64::from(wave.lds_size);
+            let lanes = (0..LANES).filter(|lane| in_lds(pointers[*lane]));
+            let exec = lanes.fold(0, |mask, lane| mask | 1 << lane) & request.exec;
+            if !watch::lds(wave, op, request.pass, exec, pointers, what) {
+                return false;
+            }
+        }
+        if matches!(S::SEEN, Seen::Global | Seen::Both) && wave.watches_global {
+            watch::global(wave, request.exec, pointers, what);
+        }
+    }
+    true
 }
 
 /// 64-bit vector address plus offset.
@@ -146,6 +191,7 @@ unsafe fn address64(wave: &Wave, op: &Op, pass: usize) -> Pointers {
 }
 
 impl Space for Global {
+    const SEEN: Seen = Seen::Global;
     #[inline(always)]
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         // SAFETY: the caller's promise.
@@ -157,6 +203,7 @@ impl Space for Global {
 }
 
 impl Space for GlobalScalar {
+    const SEEN: Seen = Seen::Global;
     #[inline(always)]
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         let mut addresses = [0; LANES];
@@ -207,6 +254,7 @@ fn segment(
 }
 
 impl Space for Lds {
+    const SEEN: Seen = Seen::Lds;
     #[inline(always)]
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         let mut offsets = [0; LANES];
@@ -241,6 +289,7 @@ fn scratch(wave: &mut Wave, op: &Op, request: Request, offsets: [u32; LANES]) ->
 }
 
 impl Space for Scratch {
+    const SEEN: Seen = Seen::Nothing;
     #[inline(always)]
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         let mut offsets = [0; LANES];
@@ -257,6 +306,7 @@ impl Space for Scratch {
 }
 
 impl Space for Flat {
+    const SEEN: Seen = Seen::Both;
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         // SAFETY: the caller's promise.
         let addresses = unsafe { address64(wave, op, request.pass) };
@@ -285,6 +335,7 @@ impl Space for Flat {
 }
 
 impl Space for Buffer {
+    const SEEN: Seen = Seen::Global;
     unsafe fn resolve(wave: &mut Wave, op: &Op, request: Request) -> Option<Pointers> {
         // SAFETY: the caller's promise: four scalars, one scalar, a row.
         unsafe {

@@ -27,6 +27,8 @@ carries! { ROWS:
         (u64::from(a) * u64::from(b)).overflowing_add(c)
     }
     "v_mad_i64_i32" | "v_mad_co_i64_i32", |a: I32, b: I32, c: I64| -> I64 {
-        (i64::from(a) * i64::from(b)).overflowing_add(c)
+        // The bit is the sign of the 65-bit sum, which the 64-bit one has lost when it overflowed.
+        let (sum, overflowed) = (i64::from(a) * i64::from(b)).overflowing_add(c);
+        (sum, (sum < 0) != overflowed)
     }
 }

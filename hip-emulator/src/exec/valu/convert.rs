@@ -1,21 +1,7 @@
 //! Conversions. Float to integer truncates, saturates, and takes a NaN to zero, as Rust's `as` does.
 
 use super::*;
-use crate::exec::float::f32_to_f16;
-
-/// Half of a value rounded toward zero.
-#[inline(always)]
-fn f16_toward_zero(value: f32) -> u32 {
-    let rounded = f32_to_f16(value);
-    let magnitude = crate::exec::float::f16_to_f32(rounded & 0x7fff);
-    let away = magnitude > value.abs();
-    // Rounded away from zero (infinity from a finite value included): one step back.
-    if away && value.is_finite() {
-        rounded - 1
-    } else {
-        rounded
-    }
-}
+use crate::exec::float::pack_toward_zero;
 
 #[inline(always)]
 fn snorm16(v: f32) -> u32 {
@@ -53,7 +39,7 @@ lanes! { ROWS:
     "v_cvt_rpi_i32_f32" | "v_cvt_nearest_i32_f32", |a: F32| -> I32 { (f64::from(a) + 0.5).floor() as i32 }
     "v_cvt_flr_i32_f32" | "v_cvt_floor_i32_f32", |a: F32| -> I32 { a.floor() as i32 }
     "v_cvt_pkrtz_f16_f32" | "v_cvt_pk_rtz_f16_f32", |a: F32, b: F32| -> U32 {
-        f16_toward_zero(a) | f16_toward_zero(b) << 16
+        pack_toward_zero(a, b)
     }
     "v_cvt_pk_u16_u32", |a: U32, b: U32| -> U32 { a.min(0xffff) | b.min(0xffff) << 16 }
     "v_cvt_pk_i16_i32", |a: I32, b: I32| -> U32 {
@@ -69,7 +55,7 @@ lanes! { ROWS:
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::exec::float::f16_toward_zero;
 
     #[test]
     fn halves_toward_zero_never_grow() {

@@ -1,7 +1,10 @@
 //! f32 arithmetic. Subnormals are kept, except by the legacy multiply-adds, which flush them.
 
 use super::*;
-use crate::exec::float::{flush, ldexp_f32, max_f32, med3_f32, min_f32};
+use crate::exec::float::{
+    flush, ldexp_f32, max_f32, max_ieee_f32, maximum_f32, med3_f32, min_f32, min_ieee_f32,
+    minimum_f32,
+};
 
 /// Legacy multiply-add: two roundings, subnormals flushed on the way in and out.
 #[inline(always)]
@@ -58,13 +61,23 @@ lanes! { ROWS:
     [Accumulate] "v_fmac_f32", |a: F32, b: F32, c: F32| -> F32 { a.mul_add(b, c) }
     "v_mad_f32" | "v_madmk_f32" | "v_madak_f32", |a: F32, b: F32, c: F32| -> F32 { mad(a, b, c) }
     [Accumulate] "v_mac_f32", |a: F32, b: F32, c: F32| -> F32 { mad(a, b, c) }
-    "v_min_f32" | "v_min_num_f32", |a: F32, b: F32| -> F32 { min_f32(a, b) }
-    "v_max_f32" | "v_max_num_f32", |a: F32, b: F32| -> F32 { max_f32(a, b) }
-    "v_min3_f32" | "v_min3_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(min_f32(a, b), c) }
-    "v_max3_f32" | "v_max3_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(max_f32(a, b), c) }
+    "v_min_f32", |a: F32, b: F32| -> F32 { min_ieee_f32(a, b) }
+    "v_min_num_f32", |a: F32, b: F32| -> F32 { min_f32(a, b) }
+    "v_max_f32", |a: F32, b: F32| -> F32 { max_ieee_f32(a, b) }
+    "v_max_num_f32", |a: F32, b: F32| -> F32 { max_f32(a, b) }
+    "v_min3_f32", |a: F32, b: F32, c: F32| -> F32 { min_ieee_f32(min_ieee_f32(a, b), c) }
+    "v_min3_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(min_f32(a, b), c) }
+    "v_max3_f32", |a: F32, b: F32, c: F32| -> F32 { max_ieee_f32(max_ieee_f32(a, b), c) }
+    "v_max3_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(max_f32(a, b), c) }
     "v_minmax_f32" | "v_minmax_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(min_f32(a, b), c) }
     "v_maxmin_f32" | "v_maxmin_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(max_f32(a, b), c) }
     "v_med3_f32" | "v_med3_num_f32", |a: F32, b: F32, c: F32| -> F32 { med3_f32(a, b, c) }
+    "v_minimum_f32", |a: F32, b: F32| -> F32 { minimum_f32(a, b) }
+    "v_maximum_f32", |a: F32, b: F32| -> F32 { maximum_f32(a, b) }
+    "v_minimum3_f32", |a: F32, b: F32, c: F32| -> F32 { minimum_f32(minimum_f32(a, b), c) }
+    "v_maximum3_f32", |a: F32, b: F32, c: F32| -> F32 { maximum_f32(maximum_f32(a, b), c) }
+    "v_minimummaximum_f32", |a: F32, b: F32, c: F32| -> F32 { maximum_f32(minimum_f32(a, b), c) }
+    "v_maximumminimum_f32", |a: F32, b: F32, c: F32| -> F32 { minimum_f32(maximum_f32(a, b), c) }
     "v_floor_f32", |a: F32| -> F32 { a.floor() }
     "v_ceil_f32", |a: F32| -> F32 { a.ceil() }
     "v_trunc_f32", |a: F32| -> F32 { a.trunc() }

@@ -1,7 +1,7 @@
 //! f64 arithmetic.
 
 use super::*;
-use crate::exec::float::{ldexp_f64, max_f64, min_f64};
+use crate::exec::float::{ldexp_f64, max_f64, max_ieee_f64, min_f64, min_ieee_f64};
 
 #[inline(always)]
 fn frexp_exp(a: f64) -> i32 {
@@ -75,8 +75,10 @@ lanes! { ROWS:
     "v_mul_f64", |a: F64, b: F64| -> F64 { a * b }
     "v_fma_f64", |a: F64, b: F64, c: F64| -> F64 { a.mul_add(b, c) }
     [Accumulate] "v_fmac_f64", |a: F64, b: F64, c: F64| -> F64 { a.mul_add(b, c) }
-    "v_min_f64" | "v_min_num_f64", |a: F64, b: F64| -> F64 { min_f64(a, b) }
-    "v_max_f64" | "v_max_num_f64", |a: F64, b: F64| -> F64 { max_f64(a, b) }
+    "v_min_f64", |a: F64, b: F64| -> F64 { min_ieee_f64(a, b) }
+    "v_min_num_f64", |a: F64, b: F64| -> F64 { min_f64(a, b) }
+    "v_max_f64", |a: F64, b: F64| -> F64 { max_ieee_f64(a, b) }
+    "v_max_num_f64", |a: F64, b: F64| -> F64 { max_f64(a, b) }
     "v_floor_f64", |a: F64| -> F64 { a.floor() }
     "v_ceil_f64", |a: F64| -> F64 { a.ceil() }
     "v_trunc_f64", |a: F64| -> F64 { a.trunc() }

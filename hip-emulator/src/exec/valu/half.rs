@@ -2,7 +2,9 @@
 //! addition or multiplication of halves followed by that rounding rounds like a single one.
 
 use super::*;
-use crate::exec::float::{fma_f16, ldexp_f32, max_f32, med3_f32, min_f32};
+use crate::exec::float::{
+    fma_f16, ldexp_f32, max_f32, maximum_f32, med3_f32, min_f32, minimum_f32,
+};
 
 lanes! { ROWS:
     "v_add_f16", |a: F16, b: F16| -> F16 { a + b }
@@ -16,6 +18,12 @@ lanes! { ROWS:
     [KeepHalf] "v_min3_f16" | "v_min3_num_f16", |a: F16, b: F16, c: F16| -> F16 { min_f32(min_f32(a, b), c) }
     [KeepHalf] "v_max3_f16" | "v_max3_num_f16", |a: F16, b: F16, c: F16| -> F16 { max_f32(max_f32(a, b), c) }
     [KeepHalf] "v_med3_f16" | "v_med3_num_f16", |a: F16, b: F16, c: F16| -> F16 { med3_f32(a, b, c) }
+    "v_minimum_f16", |a: F16, b: F16| -> F16 { minimum_f32(a, b) }
+    "v_maximum_f16", |a: F16, b: F16| -> F16 { maximum_f32(a, b) }
+    "v_minimum3_f16", |a: F16, b: F16, c: F16| -> F16 { minimum_f32(minimum_f32(a, b), c) }
+    "v_maximum3_f16", |a: F16, b: F16, c: F16| -> F16 { maximum_f32(maximum_f32(a, b), c) }
+    "v_minimummaximum_f16", |a: F16, b: F16, c: F16| -> F16 { maximum_f32(minimum_f32(a, b), c) }
+    "v_maximumminimum_f16", |a: F16, b: F16, c: F16| -> F16 { minimum_f32(maximum_f32(a, b), c) }
     "v_floor_f16", |a: F16| -> F16 { a.floor() }
     "v_ceil_f16", |a: F16| -> F16 { a.ceil() }
     "v_trunc_f16", |a: F16| -> F16 { a.trunc() }

@@ -1,0 +1,462 @@
+//! Matrix cores: MFMA of CDNA and WMMA of RDNA. Each is one product D = A·B + C of small matrices whose
+//! elements are spread over the registers of a wave. All ignore EXEC.
+//!
+//! # Layouts
+//! After AMD's matrix instruction calculator (github.com/ROCm/amd_matrix_instruction_calculator). A lane
+//! holds elements of one row of A and of one column of B: lane modulo the size. Which of the `k` (and of
+//! the blocks) it holds, and which elements of D, is [`Layout`]'s business.
+//!
+//! # Exactness
+//! Integer products wrap (or saturate with clamp). Floating-point products are summed in f64 and rounded
+//! once, so a result is within half an ulp of the exact sum; hardware rounds more often, in an order that
+//! AMD does not document. CDNA2 takes subnormal f16 and bf16 elements for zero, as its hardware does.
+
+mod table;
+
+use super::float::{f16_to_f32, f32_to_f16};
+use super::prep;
+use super::program::Op;
+use super::wave::Wave;
+pub use table::{Element, Layout, Matrix, Sum, MATRICES};
+
+/// What lowering decided, packed into `Op::mask`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    pub layout: Layout,
+    /// Signedness of the integers of A and B.
+    pub signed: [bool; 2],
+    /// Saturate instead of wrapping.
+    pub clamp: bool,
+    /// gfx11's 16-bit sums lie in the registers' upper halves.
+    pub high: bool,
+    /// Subnormal 16-bit elements count as zero.
+    pub flush: bool,
+    /// e4m3 and e5m2 in the variants without infinity and negative zero (gfx942).
+    pub fnuz: bool,
+}
+
+impl Options {
+    pub fn pack(self) -> u32 {
+        let bits = [
+            self.signed[0],
+            self.signed[1],
+            self.clamp,
+            self.high,
+            self.flush,
+            self.fnuz,
+        ];
+        let flags = (0..)
+            .zip(bits)
+            .map(|(at, bit)| u32::from(bit) << at)
+            .sum::<u32>();
+        flags | (self.layout as u32) << 8
+    }
+
+    fn unpack(word: u32) -> Options {
+        let bit = |at: u32| word >> at & 1 != 0;
+        Options {
+            layout: match word >> 8 {
+                0 => Layout::Mfma,
+                1 => Layout::Wmma11,
+                _ => Layout::Wmma12,
+            },
+            signed: [bit(0), bit(1)],
+            clamp: bit(2),
+            high: bit(3),
+            flush: bit(4),
+            fnuz: bit(5),
+        }
+    }
+}
+
+impl Matrix {
+    /// Elements of A (and of B) that one lane holds.
+    pub fn elements(&self, layout: Layout, lanes: usize) -> usize {
+        match layout {
+            Layout::Wmma11 => self.k,
+            _ => self.size * self.k * self.blocks / lanes,
+        }
+    }
+
+    /// Elements of D that one lane holds.
+    pub fn results(&self, lanes: usize) -> usize {
+        self.size * self.size * self.blocks / lanes
+    }
+
+    /// Registers of D.
+    pub fn result_registers(&self, layout: Layout, lanes: usize) -> usize {
+        let results = self.results(lanes);
+        match self.sum {
+            Sum::F64 => 2 * results,
+            Sum::F16 | Sum::Bf16 if layout == Layout::Wmma12 => results / 2,
+            _ => results,
+        }
+    }
+
+    /// Block and k of element `e` of a lane; its row (of A) or column (of B) is lane modulo size.
+    fn source_place(&self, layout: Layout, lanes: usize, lane: usize, e: usize) -> (usize, usize) {
+        if layout == Layout::Wmma11 {
+            return (0, e);
+        }
+        let at = lane / self.size * self.elements(layout, lanes) + e;
+        (at / self.k, at % self.k)
+    }
+
+    /// Block and row of result `r` of a lane; its column is lane modulo size.
+    fn result_place(&self, layout: Layout, lanes: usize, lane: usize, r: usize) -> (usize, usize) {
+        let (part, parts) = (lane / self.size, lanes / self.size);
+        match layout {
+            Layout::Mfma if self.sum == Sum::F64 => (0, part + parts * r),
+            // Groups of four rows go to the parts of the wave in turn, block after block.
+            Layout::Mfma => {
+                let group = part + parts * (r / 4);
+                let groups = self.size / 4;
+                (group / groups, 4 * (group % groups) + r % 4)
+            }
+            Layout::Wmma11 => (0, parts * r + part),
+            Layout::Wmma12 => (0, self.size / parts * part + r),
+        }
+    }
+}
+
+/// Most elements of A or B, and of D, of any instruction.
+const SOURCES: usize = 512;
+const RESULTS: usize = 2048;
+
+/// Element `e` of `lane` of the operand whose first row is `row`.
+///
+/// # Safety
+/// The operand's rows are the program's, and hold the element.
+unsafe fn raw(wave: &Wave, row: u32, lane: usize, e: usize, bits: usize) -> u64 {
+    // SAFETY: the caller's promise.
+    let word = |at: usize| unsafe { *wave.file.add(row as usize + at * wave.stride + lane) };
+    if bits == 64 {
+        return u64::from(word(2 * e)) | u64::from(word(2 * e + 1)) << 32;
+    }
+    let value = word(e * bits / 32) >> (e * bits % 32);
+    u64::from(value) & (u64::MAX >> (64 - bits))
+}
+
+/// An 8-bit float: 4 exponent bits and 3 of mantissa (e4m3), or 5 and 2 (e5m2). The OCP variants have
+/// NaNs (e5m2 infinities too) at the top; the "fnuz" ones a bias larger by one and 0x80 for NaN.
+pub fn small_float(bits: u8, wide_exponent: bool, fnuz: bool) -> f64 {
+    let mantissa_bits = if wide_exponent { 2 } else { 3 };
+    let exponent_bits = 7 - mantissa_bits;
+    let bias = (1 << (exponent_bits - 1)) - 1 + i32::from(fnuz);
+    let (magnitude, negative) = (bits & 0x7f, bits & 0x80 != 0);
+    let exponent = i32::from(magnitude >> mantissa_bits);
+    let mantissa = i32::from(magnitude) & ((1 << mantissa_bits) - 1);
+    let top = (1 << exponent_bits) - 1;
+    let value = if fnuz && bits == 0x80 {
+        f64::NAN
+    } else if !fnuz && wide_exponent && exponent == top {
+        if mantissa == 0 {
+            f64::INFINITY
+        } else {
+            f64::NAN
+        }
+    } else if !fnuz && magnitude == 0x7f {
+        f64::NAN
+    } else if exponent == 0 {
+        f64::from(mantissa) * 2f64.powi(1 - bias - mantissa_bits)
+    } else {
+        f64::from(mantissa | 1 << mantissa_bits) * 2f64.powi(exponent - bias - mantissa_bits)
+    };
+    if negative {
+        -value
+    } else {
+        value
+    }
+}
+
+/// The value of an element; `which` is 0 for A and 1 for B.
+fn float(element: Element, raw: u64, which: usize, options: Options) -> f64 {
+    let wide = match element {
+        Element::Fp8Fp8 => false,
+        Element::Fp8Bf8 => which == 1,
+        Element::Bf8Fp8 => which == 0,
+        _ => true,
+    };
+    match element {
+        Element::F64 => f64::from_bits(raw),
+        Element::F32 => f64::from(f32::from_bits(raw as u32)),
+        Element::F16 if options.flush && raw & 0x7c00 == 0 => 0.0,
+        Element::Bf16 if options.flush && raw & 0x7f80 == 0 => 0.0,
+        Element::F16 => f64::from(f16_to_f32(raw as u32)),
+        Element::Bf16 => f64::from(f32::from_bits((raw as u32) << 16)),
+        _ => small_float(raw as u8, wide, options.fnuz),
+    }
+}
+
+fn integer(element: Element, raw: u64, which: usize, options: Options) -> i32 {
+    let shift = 32 - element.bits() as u32;
+    let up = (raw as u32) << shift;
+    if options.signed[which] {
+        (up as i32) >> shift
+    } else {
+        (up >> shift) as i32
+    }
+}
+
+/// The nearest bf16, ties to even.
+pub fn f32_to_bf16(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if value.is_nan() {
+        return bits >> 16 | 0x40;
+    }
+    (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+}
+
+/// Reads A (which 0) as [block][row][k] or B as [block][k][column].
+///
+/// # Safety
+/// The op was lowered for this matrix.
+unsafe fn gather<T>(
+    wave: &Wave,
+    op: &Op,
+    matrix: &Matrix,
+    layout: Layout,
+    which: usize,
+    value: impl Fn(u64) -> T,
+    to: &mut [T; SOURCES],
+) {
+    // gfx11's upper half repeats the lower one.
+    let lanes = if layout == Layout::Wmma11 {
+        16
+    } else {
+        wave.stride
+    };
+    let (size, k) = (matrix.size, matrix.k);
+    for lane in 0..lanes {
+        for e in 0..matrix.elements(layout, wave.stride) {
+            let (block, at) = matrix.source_place(layout, wave.stride, lane, e);
+            let index = if which == 0 {
+                lane % size * k + at
+            } else {
+                at * size + lane % size
+            };
+            // SAFETY: lowering checked that the operand has the registers.
+            let bits = unsafe { raw(wave, op.src[which], lane, e, matrix.element.bits()) };
+            to[block * size * k + index] = value(bits);
+        }
+    }
+}
+
+/// D = A·B + D of all blocks.
+#[inline(always)]
+fn multiply<T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign>(
+    matrix: &Matrix,
+    a: &[T; SOURCES],
+    b: &[T; SOURCES],
+    d: &mut [T; RESULTS],
+) {
+    let (size, k) = (matrix.size, matrix.k);
+    for block in 0..matrix.blocks {
+        for row in 0..size {
+            let to = (block * size + row) * size;
+            let sums = &mut d[to..to + size];
+            for at in 0..k {
+                let left = a[(block * size + row) * k + at];
+                let from = (block * k + at) * size;
+                for (sum, right) in sums.iter_mut().zip(&b[from..from + size]) {
+                    *sum += left * *right;
+                }
+            }
+        }
+    }
+}
+
+/// Visits every result of every lane: (lane, result of the lane, index into D).
+fn results(
+    matrix: &Matrix,
+    layout: Layout,
+    lanes: usize,
+    mut visit: impl FnMut(usize, usize, usize),
+) {
+    for lane in 0..lanes {
+        for r in 0..matrix.results(lanes) {
+            let (block, row) = matrix.result_place(layout, lanes, lane, r);
+            visit(
+                lane,
+                r,
+                (block * matrix.size + row) * matrix.size + lane % matrix.size,
+            );
+        }
+    }
+}
+
+/// Row and shift of result `r`.
+fn result_row(sum: Sum, options: Options, r: usize) -> (usize, u32) {
+    match (sum, options.layout) {
+        (Sum::F64, _) => (2 * r, 0),
+        (Sum::F16 | Sum::Bf16, Layout::Wmma12) => (r / 2, 16 * (r as u32 % 2)),
+        (Sum::F16 | Sum::Bf16, _) => (r, 16 * u32::from(options.high)),
+        _ => (r, 0),
+    }
+}
+
+/// A matrix instruction. `src` are A, B and C, `extra` the row of [`MATRICES`], `mask` the packed
+/// [`Options`]; `count` is zero if C is a constant, whose one row stands for all.
+///
+/// # Safety
+/// See `Run`.
+pub unsafe fn run(wave: &mut Wave, op: &Op) {
+    let matrix = &MATRICES[op.extra as usize];
+    let options = Options::unpack(op.mask);
+    let (layout, lanes) = (options.layout, wave.stride);
+    // SAFETY: lowering checked the operands' registers against the matrix.
+    unsafe {
+        prep::all(wave, op);
+        let file = wave.file;
+        let place =
+            move |row: u32, at: usize, lane: usize| file.add(row as usize + at * lanes + lane);
+        let read =
+            |at: usize, lane: usize| *place(op.src[2], if op.count == 0 { 0 } else { at }, lane);
+        if matrix.sum == Sum::I32 {
+            let (mut a, mut b) = ([0i32; SOURCES], [0i32; SOURCES]);
+            gather(
+                wave,
+                op,
+                matrix,
+                layout,
+                0,
+                |raw| integer(matrix.element, raw, 0, options),
+                &mut a,
+            );
+            gather(
+                wave,
+                op,
+                matrix,
+                layout,
+                1,
+                |raw| integer(matrix.element, raw, 1, options),
+                &mut b,
+            );
+            let mut d = [0i32; RESULTS];
+            multiply(matrix, &a, &b, &mut d);
+            results(matrix, layout, lanes, |lane, r, at| {
+                let c = read(r, lane) as i32;
+                let sum = if options.clamp {
+                    c.saturating_add(d[at])
+                } else {
+                    c.wrapping_add(d[at])
+                };
+                *place(op.dst, r, lane) = sum as u32;
+            });
+            return;
+        }
+        let (mut a, mut b) = ([0f64; SOURCES], [0f64; SOURCES]);
+        gather(
+            wave,
+            op,
+            matrix,
+            layout,
+            0,
+            |raw| float(matrix.element, raw, 0, options),
+            &mut a,
+        );
+        gather(
+            wave,
+            op,
+            matrix,
+            layout,
+            1,
+            |raw| float(matrix.element, raw, 1, options),
+            &mut b,
+        );
+        let mut d = [0f64; RESULTS];
+        results(matrix, layout, lanes, |lane, r, at| {
+            let (row, shift) = result_row(matrix.sum, options, r);
+            let low = read(row, lane);
+            d[at] = match matrix.sum {
+                Sum::F64 => f64::from_bits(u64::from(low) | u64::from(read(row + 1, lane)) << 32),
+                Sum::F16 => f64::from(f16_to_f32(low >> shift)),
+                Sum::Bf16 => f64::from(f32::from_bits(low >> shift << 16)),
+                _ => f64::from(f32::from_bits(low)),
+            };
+        });
+        multiply(matrix, &a, &b, &mut d);
+        results(matrix, layout, lanes, |lane, r, at| {
+            let (row, shift) = result_row(matrix.sum, options, r);
+            let to = place(op.dst, row, lane);
+            let half = |bits: u32| *to & !(0xffff << shift) | (bits & 0xffff) << shift;
+            *to = match matrix.sum {
+                Sum::F64 => {
+                    *place(op.dst, row + 1, lane) = (d[at].to_bits() >> 32) as u32;
+                    d[at].to_bits() as u32
+                }
+                Sum::F16 => half(f32_to_f16(d[at] as f32)),
+                Sum::Bf16 => half(f32_to_bf16(d[at] as f32)),
+                _ => (d[at] as f32).to_bits(),
+            };
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each element of D has one place, in every layout that an instruction can have.
+    #[test]
+    fn results_cover_the_matrix_once() {
+        for matrix in MATRICES {
+            let layouts: &[(Layout, usize)] = if matrix.names[0].starts_with("v_mfma") {
+                &[(Layout::Mfma, 64)]
+            } else {
+                &[
+                    (Layout::Wmma11, 32),
+                    (Layout::Wmma11, 64),
+                    (Layout::Wmma12, 32),
+                    (Layout::Wmma12, 64),
+                ]
+            };
+            for (layout, lanes) in layouts {
+                let mut seen = vec![0; matrix.size * matrix.size * matrix.blocks];
+                results(matrix, *layout, *lanes, |_, _, at| seen[at] += 1);
+                assert!(
+                    seen.iter().all(|times| *times == 1),
+                    "{} {layout:?} {lanes}",
+                    matrix.names[0]
+                );
+                assert!(matrix.size * matrix.k * matrix.blocks <= SOURCES && seen.len() <= RESULTS);
+            }
+        }
+    }
+
+    #[test]
+    fn options_survive_packing() {
+        for (layout, bit) in [
+            (Layout::Mfma, true),
+            (Layout::Wmma11, false),
+            (Layout::Wmma12, true),
+        ] {
+            let options = Options {
+                layout,
+                signed: [bit, !bit],
+                clamp: !bit,
+                high: bit,
+                flush: bit,
+                fnuz: !bit,
+            };
+            assert_eq!(Options::unpack(options.pack()), options);
+        }
+    }
+
+    /// Against the values that the OCP specification and the fnuz paper name.
+    #[test]
+    fn small_floats_have_their_named_values() {
+        assert_eq!(small_float(0x7e, false, false), 448.0);
+        assert_eq!(small_float(0x7b, true, false), 57344.0);
+        assert_eq!(small_float(0x7f, false, true), 240.0);
+        assert_eq!(small_float(0x7f, true, true), 57344.0);
+        assert_eq!(small_float(0x01, false, false), 2f64.powi(-9));
+        assert_eq!(small_float(0x01, true, false), 2f64.powi(-16));
+        assert_eq!(small_float(0x01, false, true), 2f64.powi(-10));
+        assert!(
+            small_float(0x80, false, true).is_nan() && small_float(0x7f, false, false).is_nan()
+        );
+        assert_eq!(small_float(0xfc, true, false), f64::NEG_INFINITY);
+        assert_eq!(small_float(0xb8, false, false), -1.0);
+    }
+}

@@ -1,0 +1,115 @@
+//! Reads of device memory that nothing wrote.
+//!
+//! Fresh device memory holds a pattern ([`crate::memory::POISON`]). A word that still holds it was
+//! either never written, or written with that very value; the latter are rare and remembered by
+//! [`crate::memory::Memory`]. So a load needs one comparison, and only a match looks closer. What is
+//! not noticed: an unwritten byte in a word of which another byte was written.
+
+use super::memory::space::{Pointers, Request};
+use super::program::Op;
+use super::wave::Wave;
+use super::word::LANES;
+use crate::fault::{Access, FaultKind};
+use crate::memory::POISON;
+
+const PATTERN: u32 = u32::from_ne_bytes([POISON; 4]);
+
+/// Lanes of the request in whose data rows a word is the pattern. Narrow data is looked at where it
+/// lies in memory.
+///
+/// # Safety
+/// The op was lowered for the program that the wave runs; active pointers are valid for the request.
+#[inline(always)]
+unsafe fn suspects(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) -> u32 {
+    let mut found = 0;
+    // SAFETY: the data rows are the op's; a word around a valid byte is in the same page.
+    unsafe {
+        if request.bytes >= 4 {
+            for word in 0..request.bytes / 4 {
+                let row = wave.row(op.dst + word * wave.stride as u32, request.pass);
+                for lane in 0..LANES {
+                    found |= u32::from(*row.add(lane) == PATTERN) << lane;
+                }
+            }
+        } else {
+            let mut left = request.exec;
+            while left != 0 {
+                let lane = left.trailing_zeros() as usize;
+                left &= left - 1;
+                let word = ((pointers[lane] & !3) as *const u32).read();
+                found |= u32::from(word == PATTERN) << lane;
+            }
+        }
+    }
+    found & request.exec
+}
+
+/// Called after a load filled its rows. False after raising a fault.
+///
+/// # Safety
+/// As for `suspects`.
+#[inline(always)]
+pub unsafe fn loaded(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers) -> bool {
+    // SAFETY: the caller's promise.
+    let found = unsafe { suspects(wave, op, request, pointers) };
+    found == 0 || look(wave, op, request, pointers, found)
+}
+
+#[cold]
+#[inline(never)]
+fn look(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers, found: u32) -> bool {
+    for lane in (0..LANES).filter(|lane| found >> lane & 1 != 0) {
+        if !written(
+            wave,
+            op,
+            pointers[lane],
+            request.bytes,
+            lane + request.pass * LANES,
+        ) {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether no word of the access is unwritten; raises the fault if one is.
+pub fn written(wave: &mut Wave, op: &Op, address: u64, bytes: u32, lane: usize) -> bool {
+    let memory = wave.launch().memory;
+    for word in (address & !3..address + u64::from(bytes)).step_by(4) {
+        // SAFETY: the access was checked; a word around a valid byte is in the same page.
+        let suspect = unsafe { (word as *const u32).read() } == PATTERN;
+        if suspect && memory.is_unwritten(word) {
+            let what = format!(
+                "uninitialised read: {} of {bytes} bytes at {address:#x}, of which nothing wrote {word:#x}: {}",
+                Access::Load,
+                memory.describe(word, 4)
+            );
+            wave.raise(op, Some(lane as u32), FaultKind::Illegal(what));
+            return false;
+        }
+    }
+    true
+}
+
+/// Called after a store: remembers words that are written with the pattern.
+///
+/// # Safety
+/// As for `suspects`.
+#[inline(always)]
+pub unsafe fn stored(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) {
+    // A word that stays the pattern around a written byte counts as written.
+    // SAFETY: the caller's promise.
+    let found = unsafe { suspects(wave, op, request, pointers) };
+    if found != 0 {
+        remember(wave, request, pointers, found);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn remember(wave: &Wave, request: Request, pointers: &Pointers, found: u32) {
+    for lane in (0..LANES).filter(|lane| found >> lane & 1 != 0) {
+        let end = pointers[lane] + u64::from(request.bytes);
+        wave.launch().memory.wrote_pattern(pointers[lane], end);
+    }
+}
