@@ -2,15 +2,17 @@
 # The suites on an NVIDIA card, through hip-nvidia: the same host code and kernels as on an AMD card, on real silicon.
 #
 #   scripts/nvidia.sh build [--arch sm_90]                     where Rust and nvcc are (no card needed)
-#   scripts/nvidia.sh run [--only PATTERN] [--jobs N] [--sanitize]   where the card is (no Rust needed; nvcc for one suite)
+#   scripts/nvidia.sh run [--only PATTERN] [--jobs N] [--limit S] [--sanitize] [--logs DIR]   where the card is (no Rust needed; nvcc for one suite)
 #
 #   --arch      the card's architecture (nvidia-smi --query-gpu=compute_cap --format=csv: 9.0 is sm_90)
 #   --only      steps whose name matches the shell pattern, such as 'core-*'
 #   --jobs      steps at a time (default: half of the cores)
+#   --limit     seconds that a step may take (default: 900)
 #   --sanitize  also compute-sanitizer's memcheck and racecheck over the quantized suites
+#   --logs      leave the steps' logs there, as one archive (default: as files in target/nvidia-logs)
 #
 # build leaves everything that run needs in target/nvidia-pack, about 40 MB; on another machine, have this repository
-# with that folder. Logs go to target/nvidia-logs, or to $OUT where that is set. The exit status is 0 when all passed.
+# with that folder. The exit status is 0 when all passed.
 set -euo pipefail
 
 # shellcheck source=scripts/environment.sh
@@ -18,12 +20,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
 pack=$root/target/nvidia-pack
 
-# The test programs of cargo's arguments, one per line: name and path.
+# The test programs of cargo's arguments, one per line: package-test and path. Packages have tests of the same name.
 programs() {
-    cargo test --no-run "$@" 2>&1 | tee /dev/stderr |
-        sed -n 's/^ *Executable .* (\(.*\))$/\1/p' | while read -r path; do
-        printf '%s %s\n' "$(basename "$path" | sed 's/-[0-9a-f]*$//')" "$path"
-    done
+    cargo test --no-run --message-format=json-render-diagnostics "$@" |
+        sed -n 's|.*"package_id":"[^"]*/\([^"/#]*\)#[^"]*".*"target":{[^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*|\1-\2 \3|p'
 }
 
 build() { # ARCH
@@ -45,7 +45,8 @@ build() { # ARCH
     while read -r name path; do
         # Upstream's suites are only of interest for their variants on rocm.
         case $name in
-        rocm_* | card | device) ;;
+        *-rocm_table) continue ;; # a document
+        *-rocm_* | hip-nvidia-card | candle-hip-device) ;;
         *) [[ $("$path" --list 2>/dev/null) == *::rocm:\ test* ]] || continue ;;
         esac
         [ ! -e "$stage/tests/$name" ] || fail "two test programs are called $name"
@@ -66,7 +67,8 @@ build() { # ARCH
 
 prepare() {
     [ -f "$pack/pack.tar.xz" ] || fail "$pack/pack.tar.xz is missing: scripts/nvidia.sh build makes it"
-    command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv,noheader
+    command -v nvidia-smi >/dev/null || fail "nvidia-smi is missing: run needs an NVIDIA card and its driver"
+    nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv,noheader
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     tar -C "$work" -xJf "$pack/pack.tar.xz"
@@ -88,7 +90,7 @@ paths = [p for s in site.getsitepackages() for p in glob.glob(s + "/nvidia/*/lib
 print(sorted(paths)[-1] if paths else "")' 2>/dev/null || true)
         [ -z "$found" ] || export HIP_NVIDIA_CUBLAS=$found LD_LIBRARY_PATH=${found%/*}:${LD_LIBRARY_PATH:-}
     fi
-    logs=${OUT:-$root/target/nvidia-logs}/logs
+    if [ -n "$archive" ]; then logs=$work/logs; else logs=$root/target/nvidia-logs; fi
     rm -rf "$logs"
     mkdir -p "$logs"
 }
@@ -104,7 +106,7 @@ step() { # NAME COMMAND...
     names+=("$name")
     {
         started=$SECONDS status=0
-        timeout --kill-after=10 420 "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
+        timeout --kill-after=10 "$limit" "$@" >"$logs/$name.log" 2>&1 </dev/null || status=$?
         printf '%s %s\n' "$status" $((SECONDS - started)) >"$logs/$name.status"
     } &
 }
@@ -112,7 +114,7 @@ step() { # NAME COMMAND...
 # What the demo model says, without the lines about speed and device.
 words() { # DEVICE MODEL
     "$work/quantized" --device "$1" --model "$2" --prompt 'What is quantization?' --temperature 0 --repeat-penalty 1 --sample-len 64 |
-        tee /dev/stderr | sed -n '/^model built$/,/token\/s$/p' | sed '1d;/token\/s$/d'
+        tee >(cat >&2) | sed -n '/^model built$/,/token\/s$/p' | sed '1d;/token\/s$/d'
 }
 
 # The greedy answer on the card is the CPU's.
@@ -127,19 +129,21 @@ same_words() { # TYPE
 }
 
 run_all() {
-    local program name type tool skip
+    local program name type case skip
     export -f words same_words fail say
     export work root
     # Cases about the emulator's own variables and checks, or that need code objects of two AMD targets.
     skip=(--skip exhausted_memory --skip nothing_is_left --skip access_out_of_bounds --skip a_code_object_for_another_target
         --skip two_devices --skip a_code_object_of_the_users_own)
     if [ -n "$sanitize" ]; then
-        # The quantized suite of upstream's kernels; rows and columns are the same, so one thread at a time is enough.
-        for name in rocm_quantized rocm_quantized_products; do
-            [ -e "$work/tests/$name" ] || continue
-            for tool in memcheck racecheck; do
-                step "$tool-$name" compute-sanitizer --tool "$tool" --error-exitcode 9 --print-limit 20 \
-                    "$work/tests/$name" --test-threads 2
+        # racecheck (CUDA 13.0) does not come to an end where several host threads launch: a process for each test.
+        for program in "$work"/tests/candle-core-rocm_quantized*; do
+            name=$(basename "$program")
+            step "memcheck-$name" compute-sanitizer --tool memcheck --show-backtrace no --error-exitcode 9 --print-limit 20 \
+                "$program"
+            for case in $("$program" --list | sed -n 's/: test$//p'); do
+                step "racecheck-$name-$case" compute-sanitizer --tool racecheck --show-backtrace no --error-exitcode 9 \
+                    --print-limit 20 "$program" --exact "$case" --test-threads 1
             done
         done
     fi
@@ -150,10 +154,10 @@ run_all() {
     for program in "$work"/tests/*; do
         name=$(basename "$program")
         case $name in
-        card) step "$name" "$program" --ignored ;;
-        device) step "$name" "$program" ;;
-        rocm_*) step "$name" "$program" "${skip[@]}" ;;
-        *) step "upstream-$name" "$program" ::rocm ;;
+        hip-nvidia-card) step "$name" "$program" --ignored ;;
+        candle-hip-device) step "$name" "$program" ;;
+        *-rocm_*) step "$name" "$program" "${skip[@]}" ;;
+        *) step "upstream-${name#candle-}" "$program" ::rocm ;;
         esac
     done
     while [ "$(jobs -rp | wc -l)" != 0 ]; do wait -n || true; done
@@ -167,25 +171,32 @@ report() {
         outcome=ok
         if [ "$status" != 0 ]; then outcome="FAILED ($status)"; elif [ "$passed" = 0 ]; then outcome='FAILED (no test ran)'; fi
         [ "$outcome" = ok ] || n_failed=$((n_failed + 1))
-        printf '%-34s %-14s %4s tests %4s s  %s\n' "$name" "$outcome" "$passed" "$seconds" \
+        printf '%-52s %-14s %4s tests %4s s  %s\n' "$name" "$outcome" "$passed" "$seconds" \
             "$(grep -h 'ERROR SUMMARY\|RACECHECK SUMMARY' "$logs/$name.log" | tail -n 1 || true)"
         [ "$outcome" = ok ] || grep -E '^test .*FAILED|panicked at|^ERROR|Error|differs' "$logs/$name.log" | head -n 25 | cut -c1-300 | sed 's/^/    /' || true
     done
-    if [ -n "${OUT:-}" ]; then # few files, then
-        tar -C "$OUT" -cJf "$OUT/logs.tar.xz" logs
-        rm -rf "$logs"
+    awk '/^test result:/ { passed += $4; failed += $6 } /^ok - / { passed++ } END { print passed + 0 " tests passed, " failed + 0 " failed" }' \
+        "$logs"/*.log
+    if [ -n "$archive" ]; then
+        mkdir -p "$archive"
+        tar -C "$work" -cJf "$archive/logs.tar.xz" logs
     fi
-    printf '%s passed, %s failed, on %s\n' $((${#names[@]} - n_failed)) "$n_failed" "$(date -u +%F)"
+    printf '%s steps passed, %s failed, on %s\n' $((${#names[@]} - n_failed)) "$n_failed" "$(date -u +%F)"
     [ "$n_failed" = 0 ]
 }
 
-mode=${1:-} arch=sm_90 only='*' jobs=$((($(nproc) + 1) / 2)) sanitize=''
+mode=${1:-} arch=sm_90 only='*' jobs=$((($(nproc) + 1) / 2)) sanitize='' limit=900 archive=''
 [ $# = 0 ] || shift
 while [ $# -gt 0 ]; do
     case $1 in
-    --arch | --only | --jobs)
+    --arch | --only | --jobs | --limit)
         [ $# -ge 2 ] || fail "$1 needs a value"
         printf -v "${1#--}" %s "$2"
+        shift 2
+        ;;
+    --logs)
+        [ $# -ge 2 ] || fail "--logs needs a folder"
+        archive=$2
         shift 2
         ;;
     --sanitize) sanitize=1 && shift ;;

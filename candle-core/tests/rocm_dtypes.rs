@@ -334,6 +334,58 @@ fn reductions_of_many_shapes() -> Result<()> {
     Ok(())
 }
 
+/// Results of so many elements that several workgroups share each.
+#[test]
+fn long_reductions() -> Result<()> {
+    let device = rocm()?;
+    let count = 3 * (1 << 16) + 5;
+    let values: Vec<f32> = (0..2 * count)
+        .map(|i| ((i * 7919) % 61) as f32 - 30.0)
+        .collect();
+    let t = Tensor::from_vec(values, (2, count), &Device::Cpu)?;
+    for dtype in [
+        DType::F32,
+        DType::F64,
+        DType::F16,
+        DType::BF16,
+        DType::I32,
+        DType::I64,
+    ] {
+        let (t, there) = (t.to_dtype(dtype)?, on(&device, &t)?.to_dtype(dtype)?);
+        // Whole numbers whose partial sums f32 holds: exact but for the last rounding.
+        let exact = t.to_dtype(DType::F64)?.sum(1)?.to_dtype(dtype)?;
+        assert_near(&exact, &there.sum(1)?, 0.0, &format!("sum {dtype:?}"))?;
+        for dim in [0, 1] {
+            assert_near(
+                &t.min(dim)?,
+                &there.min(dim)?,
+                0.0,
+                &format!("min {dtype:?}"),
+            )?;
+            assert_near(
+                &t.max(dim)?,
+                &there.max(dim)?,
+                0.0,
+                &format!("max {dtype:?}"),
+            )?;
+            assert_near(
+                &t.argmax(dim)?,
+                &there.argmax(dim)?,
+                0.0,
+                &format!("argmax {dtype:?}"),
+            )?;
+        }
+    }
+    // NaN leads a part that is not the first: it is passed over, and the rest of the part counts.
+    let mut values = vec![1f32; count];
+    (0..count).step_by(1024).for_each(|i| values[i] = f32::NAN);
+    values[0] = 2.0;
+    values[count - 1] = -3.0;
+    let t = Tensor::from_vec(values, count, &Device::Cpu)?;
+    assert_near(&t.min(0)?, &on(&device, &t)?.min(0)?, 0.0, "min")?;
+    assert_near(&t.max(0)?, &on(&device, &t)?.max(0)?, 0.0, "max")
+}
+
 #[test]
 fn nan_and_infinity_in_reductions() -> Result<()> {
     let device = rocm()?;

@@ -205,3 +205,18 @@ fn shapes_that_do_not_fit_are_errors() -> Result<()> {
     );
     Ok(())
 }
+
+/// `UPDATE_DOCS=1` writes it anew.
+#[test]
+fn docs_quantized_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/quantized.md");
+    let expected = candle_core::quantized::rocm::quantized_document();
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &expected).expect("docs/quantized.md can be written");
+    }
+    let found = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "docs/quantized.md is stale: UPDATE_DOCS=1 cargo test -p candle-core --features rocm --test rocm_quantized"
+    );
+}

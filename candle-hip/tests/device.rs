@@ -304,10 +304,11 @@ fn an_unknown_kernel_is_named() {
 #[test]
 fn a_code_object_of_another_target_is_refused() {
     let device = device();
-    let other = if device.properties().target == "gfx90a" {
-        "gfx1100"
-    } else {
-        "gfx90a"
+    let other = match device.properties().target.as_str() {
+        "gfx90a" => "gfx1100",
+        "sm_80" => "sm_90",
+        nvidia if nvidia.starts_with("sm_") => "sm_80",
+        _ => "gfx90a",
     };
     let error = Module::load(&device, compile(other)).unwrap_err();
     let text = error.to_string();

@@ -94,19 +94,23 @@ impl Job {
                 .join(module.path)
                 .with_extension("hip"),
         };
-        let flags = compilers.flags(module, target);
-        let mut digest = Digest::new();
-        digest.add(compilers.digest(target).as_bytes());
-        for flag in &flags {
-            digest.add(flag.as_bytes());
-        }
         let mut roots = vec![source.clone()];
         if module.origin == Origin::Upstream {
             roots.push(folders.include().join("cuda_compat.h"));
         }
+        let mut texts = Vec::new();
         for file in closure(roots, &folders.include()) {
-            digest
-                .add(&fs::read(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?);
+            texts
+                .push(fs::read(&file).map_err(|e| format!("cannot read {}: {e}", file.display()))?);
+        }
+        let flags = compilers.flags(module, target, &texts);
+        let mut digest = Digest::new();
+        digest.add(compilers.digest(target).as_bytes());
+        for field in flags.iter().map(String::as_bytes) {
+            digest.add(field);
+        }
+        for text in &texts {
+            digest.add(text);
         }
         let stem = format!("{}-{}", module.name, target.name);
         let out = cache.path(&stem, &digest.hex());

@@ -42,11 +42,11 @@ impl Compilers {
         }
     }
 
-    /// Flags that do not name files: part of the cache's key.
-    pub fn flags(&self, module: &Source, target: &Target) -> Vec<String> {
+    /// Flags that do not name files: part of the cache's key. `texts` are the source and all that it includes.
+    pub fn flags(&self, module: &Source, target: &Target, texts: &[Vec<u8>]) -> Vec<String> {
         match &self.amd {
             Some(clang) if !is_nvidia(target) => clang.flags(module, target),
-            _ => Nvcc::flags(module, target),
+            _ => Nvcc::flags(module, target, texts),
         }
     }
 

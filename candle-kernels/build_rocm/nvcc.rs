@@ -18,6 +18,9 @@ const FIX: &str = "install NVIDIA's CUDA toolkit (or, without administrator's ri
 /// Oldest release whose headers have the 8-bit floats that upstream's kernels use.
 const OLDEST: u32 = 12;
 
+/// How a source says that its products and sums are rounded one after the other.
+const UNFUSED: &[u8] = b"#pragma clang fp contract(off)";
+
 /// An nvcc.
 pub struct Nvcc {
     program: PathBuf,
@@ -62,8 +65,8 @@ impl Nvcc {
         }
     }
 
-    /// Flags that do not name files: part of the cache's key.
-    pub fn flags(module: &Source, target: &Target) -> Vec<String> {
+    /// Flags that do not name files: part of the cache's key. `texts` are the source and all that it includes.
+    pub fn flags(module: &Source, target: &Target, texts: &[Vec<u8>]) -> Vec<String> {
         let mut flags: Vec<String> = [
             "-x",
             "cu",
@@ -77,6 +80,11 @@ impl Nvcc {
         .to_vec();
         flags.push(format!("-arch={}", target.name));
         flags.push(format!("-DCANDLE_WAVE_SIZE={}", target.wave_size));
+        // nvcc has the choice per file only, and no pragma for it.
+        let contains = |text: &Vec<u8>| text.windows(UNFUSED.len()).any(|part| part == UNFUSED);
+        if texts.iter().any(contains) {
+            flags.push("-fmad=false".into());
+        }
         if module.origin == Origin::Upstream {
             // The code paths that AMD targets take, so that a card shows those.
             flags.push(format!("-DCANDLE_CUDA_LEVEL={}", module.cuda_level));
@@ -158,12 +166,24 @@ mod tests {
         assert!(why.contains("names no release"), "{why}");
     }
 
+    #[test]
+    fn a_source_that_forbids_fused_multiplication_is_obeyed() {
+        let target = super::super::targets::find("sm_90").unwrap();
+        let module = &super::super::modules::SOURCES[0];
+        let unfused = |text: &str| {
+            Nvcc::flags(module, target, &[Vec::new(), text.as_bytes().to_vec()])
+                .contains(&"-fmad=false".to_string())
+        };
+        assert!(unfused("int a;\n#pragma clang fp contract(off)\n"));
+        assert!(!unfused("int a;\n#pragma clang fp contract(fast)\n"));
+    }
+
     /// Translated modules take the row's code paths and the compatibility header, own ones neither.
     #[test]
     fn translated_modules_are_compiled_for_the_rows_level() {
         let target = super::super::targets::find("sm_90").unwrap();
         for module in super::super::modules::SOURCES {
-            let flags = Nvcc::flags(module, target);
+            let flags = Nvcc::flags(module, target, &[]);
             assert!(flags.contains(&"-arch=sm_90".to_string()));
             let level = format!("-DCANDLE_CUDA_LEVEL={}", module.cuda_level);
             let upstream = module.origin == Origin::Upstream;

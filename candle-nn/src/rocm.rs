@@ -27,19 +27,7 @@ fn expect_float(dtype: DType, op: &'static str) -> Result<&'static str> {
 }
 
 pub(crate) fn sigmoid(x: &RocmStorage, l: &Layout) -> Result<(RocmStorage, Shape)> {
-    let count = l.shape().elem_count();
-    let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
-    if count > 0 {
-        let suffix = expect_float(x.dtype(), "sigmoid")?;
-        let launch = x.device().launch(&kernels::UNARY, "usigmoid", suffix, "")?;
-        let launch = launch
-            .arg(count)
-            .layouts(&[l])?
-            .arg(x.ptr(l))
-            .arg(out.ptr_at(0));
-        // SAFETY: reads `count` elements of x by its layout, writes as many to the result.
-        unsafe { launch.over(count).run() }?;
-    }
+    let out = candle::rocm_backend::unary(x, l, "usigmoid")?;
     Ok((out, l.shape().clone()))
 }
 

@@ -8,6 +8,8 @@ use DType::{BF16, F16, F32, F64, F8E4M3, I16, I32, I64, U32, U8};
 pub(super) const NUMBERS: &[DType] = &[U8, U32, I16, I32, I64, BF16, F16, F32, F64, F8E4M3];
 pub(super) const INTEGERS: &[DType] = &[U8, U32, I16, I32, I64];
 pub(super) const FLOATS: &[DType] = &[BF16, F16, F32, F64, F8E4M3];
+/// Floats that are stored only; kernels compute them as f32.
+pub(super) const NARROW_FLOATS: &[DType] = &[BF16, F16, F8E4M3];
 /// Types of matrix products.
 pub(super) const MATRIX: &[DType] = &[BF16, F16, F32, F64];
 /// Indices of gathering operations; scattering ones that add take any integer.

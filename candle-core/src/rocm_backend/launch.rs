@@ -128,9 +128,10 @@ impl<'a> Launch<'a> {
         self.geometry([blocks as u32, 1, 1], [BLOCK, 1, 1])
     }
 
-    /// Grid and block for a kernel whose workgroups, of `threads` work-items, stride over `count` results.
-    pub(super) fn groups_of(self, count: usize, threads: u32) -> Self {
-        self.geometry([count.min(MOST_BLOCKS) as u32, 1, 1], [threads, 1, 1])
+    /// Grid and block for a kernel whose workgroups, of `threads` work-items, stride over `count` results, each in
+    /// `parts`.
+    pub(super) fn groups_of(self, count: usize, parts: u32, threads: u32) -> Self {
+        self.geometry([count.min(MOST_BLOCKS) as u32, parts, 1], [threads, 1, 1])
     }
 
     /// Workgroups of the grid and work-items of a workgroup, each in x, y, z.

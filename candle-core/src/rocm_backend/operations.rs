@@ -1,6 +1,6 @@
 //! The table of operations: what each is called, its kernel, and the element types it takes. Launches look up their
 //! row here, and docs/operations.md is made from it.
-use super::kind::{self, FLOATS, INTEGERS, MATRIX, NUMBERS};
+use super::kind::{self, FLOATS, INTEGERS, MATRIX, NARROW_FLOATS, NUMBERS};
 use super::{kernel_suffix, kernels, Launch, RocmDevice, RocmError};
 use crate::{DType, Result};
 use kernels::Module;
@@ -121,6 +121,13 @@ pub(super) static REDUCE: &[[Operation; 2]] = &[
         fold("argmax", "argmax_group"),
     ],
 ];
+/// The parts of a sum of narrow floats, in f32.
+pub(super) static SUM_WIDE: Operation = row(
+    "sum, in parts",
+    "sum_wide_group",
+    &kernels::FOLD,
+    NARROW_FLOATS,
+);
 pub(super) static INDEX_SELECT: Operation = mover("index-select", "pick", &kernels::PICK);
 pub(super) static GATHER: Operation = mover("gather", "pick", &kernels::PICK);
 pub(super) static SCATTER: Operation = mover("scatter", "put_set", &kernels::PICK);
@@ -193,7 +200,7 @@ fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 9] {
         (
             "Reductions",
             "Over any set of dimensions. Positions are U32.",
-            REDUCE.iter().flatten().collect(),
+            REDUCE.iter().flatten().chain([&SUM_WIDE]).collect(),
         ),
         (
             "By index",

@@ -1,11 +1,14 @@
 //! Reductions: sum, minimum, maximum and their positions, over any set of dimensions.
+use super::cast::cast;
 use super::error::OrRocm;
-use super::operations::{Operation, REDUCE};
+use super::kind::NARROW_FLOATS;
+use super::operations::{Operation, REDUCE, SUM_WIDE};
 use super::walk::{each_part_of, Part};
 use super::{RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::op::ReduceOp;
 use crate::{DType, Layout, Result};
+use candle_hip::KernelArg;
 
 /// Threads of a workgroup that makes one result; `MOST_THREADS` of candle-kernels' fold.hip.
 const MOST_THREADS: usize = 256;
@@ -15,6 +18,22 @@ const WARP: usize = 32;
 const SMALL: usize = 32;
 /// So many results keep a GPU busy with one thread each, if neighbouring threads read neighbouring elements.
 const MANY: usize = 4096;
+
+/// Workgroups that occupy a large GPU; fewer results than this are cut into parts.
+const BUSY: usize = 512;
+/// Elements of a part, at least.
+const LONG: usize = 1 << 14;
+
+/// `PartOf` of fold.hip.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct PartOf {
+    length: u32,
+    continued: u32,
+}
+
+// SAFETY: `repr(C)`, two 32-bit words, as in fold.hip.
+unsafe impl KernelArg for PartOf {}
 
 fn rows(op: ReduceOp) -> &'static [Operation; 2] {
     match op {
@@ -73,18 +92,18 @@ pub(super) fn reduce(
         return Err(crate::Error::EmptyTensor { op: "reduce" }.bt());
     }
     let out_dtype = if position { DType::U32 } else { dtype };
-    if each == 0 {
+    if each == 0 || outputs == 0 {
         let out = RocmStorage::uninit(device, outputs, out_dtype)?;
         out.buffer.fill_zero(0..out.buffer.len())?;
         return Ok(out);
     }
 
-    let mut parts = Vec::new();
+    let mut segments = Vec::new();
     each_part_of(&within.dims, [&within.strides], |part: &Part<1>| {
-        parts.push((part.walk, part.count, part.offsets[0]));
+        segments.push((part.walk, part.count, part.offsets[0]));
         Ok(())
     })?;
-    if position && parts.len() > 1 {
+    if position && segments.len() > 1 {
         let (kernel, what) = (rows[0].name.to_string(), "number of elements of one result");
         let (value, limit) = (each, 1 << 31);
         return Err(RocmError::TooLarge {
@@ -95,31 +114,74 @@ pub(super) fn reduce(
         })
         .rocm();
     }
-    // A result of more elements than one launch walks is reduced once more, over its parts.
-    let out = RocmStorage::uninit(device, parts.len() * outputs, out_dtype)?;
-    for (number, (walk, count, offset)) in parts.iter().enumerate() {
-        let coalesced = kept.is_dense() && !within.is_dense() && outputs >= MANY;
-        let one_thread = *count <= SMALL || coalesced;
-        let row = &rows[usize::from(!one_thread)];
+    let coalesced = kept.is_dense() && !within.is_dense() && outputs >= MANY;
+    let parts = match position || coalesced {
+        true => 1,
+        false => parts_of(outputs, each / segments.len()),
+    };
+    // Parts of a sum keep the precision that the sum is computed in.
+    let in_parts = segments.len() * parts > 1;
+    let wide = in_parts && matches!(op, ReduceOp::Sum) && NARROW_FLOATS.contains(&dtype);
+    let part_dtype = if wide { DType::F32 } else { out_dtype };
+    let out = RocmStorage::uninit(device, segments.len() * parts * outputs, part_dtype)?;
+    for (number, (walk, count, offset)) in segments.iter().enumerate() {
+        let one_thread = parts == 1 && !wide && (*count <= SMALL || coalesced);
+        let row = match (wide, one_thread) {
+            (true, _) => &SUM_WIDE,
+            (_, true) => &rows[0],
+            _ => &rows[1],
+        };
+        let part_of = PartOf {
+            length: count.div_ceil(parts) as u32,
+            continued: u32::from(number > 0),
+        };
         each_part_of(&kept.dims, [&kept.strides], |part: &Part<1>| {
             let launch = row
                 .launch(device, dtype)?
                 .arg(part.walk)
                 .arg(*walk)
+                .arg(part_of)
                 .arg(x.ptr_at(l.start_offset() + offset + part.offsets[0]))
-                .arg(out.ptr_at(number * outputs + part.first));
+                .arg(out.ptr_at(number * parts * outputs + part.first));
             let threads = count.next_power_of_two().clamp(WARP, MOST_THREADS);
             let launch = match one_thread {
                 true => launch.over(part.count),
-                false => launch.groups_of(part.count, threads as u32),
+                false => launch.groups_of(part.count, parts as u32, threads as u32),
             };
             // SAFETY: the kernel reads the elements that both walks reach, which are x's by its layout, and writes
             // the part's results.
             unsafe { launch.run() }
         })?;
     }
-    if parts.len() == 1 {
+    if !in_parts {
         return Ok(out);
     }
-    reduce(&out, op, &Layout::contiguous((parts.len(), outputs)), &[0])
+    let of_parts = Layout::contiguous((segments.len() * parts, outputs));
+    let out = reduce(&out, op, &of_parts, &[0])?;
+    match wide {
+        true => cast(&out, &Layout::contiguous(outputs), dtype),
+        false => Ok(out),
+    }
+}
+
+/// Into how many parts a result of `each` elements is cut, so that a few long results occupy the whole GPU.
+fn parts_of(outputs: usize, each: usize) -> usize {
+    match outputs < BUSY {
+        true => (each / LONG).clamp(1, BUSY / outputs),
+        false => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_long_results_are_cut() {
+        assert_eq!(parts_of(1, 1000), 1);
+        assert_eq!(parts_of(1, 1 << 15), 2);
+        assert_eq!(parts_of(1, 1 << 30), BUSY);
+        assert_eq!(parts_of(100, 1 << 30), BUSY / 100);
+        assert_eq!(parts_of(4096, 1 << 20), 1);
+    }
 }

@@ -197,12 +197,9 @@ fn exact_in(eighths: i32, dtype: DType) -> f64 {
     }
 }
 
-/// Types of a condition that have kernels on the CPU as well.
-const CONDITIONS: &[DType] = &[DType::U8, DType::U32, DType::I64];
-
 #[test]
 fn selection_by_a_condition() {
-    let rows = with_each(CONDITIONS, ALL);
+    let rows = with_each(INTEGERS, ALL);
     let case = (dims(0..=4), (view(), view(), view()));
     family(&rows, case, |&(condition, dtype), (dims, views)| {
         let check = || {

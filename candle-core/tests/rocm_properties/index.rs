@@ -1,7 +1,7 @@
 //! Elements by position: index-select, gather, scatter, scatter-add, index-add.
 use crate::cases::{family, rocm};
 use crate::nearness::{about, doubles, identical, unit_roundoff, wide, within};
-use crate::views::{filled_dims, view, with_each, Content, Numbers, View, Way, ALL, IDS};
+use crate::views::{filled_dims, view, with_each, Content, Numbers, View, Way, ALL, IDS, INTEGERS};
 use candle_core::{DType, Device, Result, Tensor};
 use proptest::prelude::*;
 
@@ -15,17 +15,19 @@ fn positions(dims: &[usize], size: usize, dtype: DType, view: View) -> Result<Te
         size
     };
     let plain = view.tensor(dims, dtype, Content::Whole(0, below as i64 - 1))?;
-    if view.seed % 2 == 0 {
+    if view.seed.is_multiple_of(2) {
         return Ok(plain);
     }
     let none = match dtype {
         DType::U8 => Tensor::new(u8::MAX, &Device::Cpu),
         DType::U32 => Tensor::new(u32::MAX, &Device::Cpu),
+        DType::I16 => Tensor::new(i16::MAX, &Device::Cpu),
+        DType::I32 => Tensor::new(i32::MAX, &Device::Cpu),
         _ => Tensor::new(i64::MAX, &Device::Cpu),
     };
     let mut numbers = Numbers::new(view.seed ^ 0x55);
     let drop: Vec<u8> = (0..plain.elem_count())
-        .map(|_| u8::from(numbers.next() % 8 == 0))
+        .map(|_| u8::from(numbers.next().is_multiple_of(8)))
         .collect();
     let drop = Tensor::from_vec(drop, plain.dims(), &Device::Cpu)?;
     drop.where_cond(&none?.broadcast_as(plain.dims())?, &plain)
@@ -62,7 +64,7 @@ fn rows_by_index() {
                 let ids = View::contiguous(views.1.seed);
                 let ids = strided(
                     positions(&[count], dims[dim], ids_dtype, ids)?,
-                    views.1.seed % 3 == 0,
+                    views.1.seed.is_multiple_of(3),
                 )?;
                 let device = rocm()?;
                 let found = x
@@ -248,7 +250,7 @@ fn scattering_in_place() {
 
 #[test]
 fn adding_rows_by_index() {
-    let rows = with_each(ALL, IDS);
+    let rows = with_each(ALL, INTEGERS);
     let case = (
         filled_dims(1..=4),
         any::<prop::sample::Index>(),
@@ -271,7 +273,7 @@ fn adding_rows_by_index() {
                 )?;
                 Written {
                     x: views.0.tensor(&dims, dtype, Written::content(dtype))?,
-                    ids: strided(ids, views.1.seed % 3 == 0)?,
+                    ids: strided(ids, views.1.seed.is_multiple_of(3))?,
                     source: views.2.tensor(&written, dtype, Written::content(dtype))?,
                 }
                 .check(

@@ -35,7 +35,7 @@ fn shape() -> impl Strategy<Value = Shape> {
 }
 
 fn expanded(x: &Tensor, dims: &[usize]) -> Result<Tensor> {
-    wide(&x)?.broadcast_as(dims)?.force_contiguous()
+    wide(x)?.broadcast_as(dims)?.force_contiguous()
 }
 
 fn check(shape: &Shape, dtype: DType, views: (View, View)) -> Result<()> {

@@ -19,7 +19,7 @@ pub fn unit_roundoff(dtype: DType) -> f64 {
 
 /// The type's smallest step, halved: the error of rounding a result too small for full precision. The wide types'
 /// are smaller than any number in these tests.
-fn least_roundoff(dtype: DType) -> f64 {
+pub fn least_roundoff(dtype: DType) -> f64 {
     match dtype {
         DType::F16 => 2f64.powi(-25),
         DType::F8E4M3 => 2f64.powi(-10),

@@ -1,7 +1,7 @@
 //! Functions of one element.
 use crate::cases::{family, rocm};
-use crate::nearness::{about, rounded, wide};
-use crate::views::{dims, view, with_each, Content, View, FLOATS, MANY_ROWS};
+use crate::nearness::{about, identical, rounded, wide};
+use crate::views::{dims, view, with_each, Content, View, FLOATS, INTEGERS, MANY_ROWS};
 use candle_core::{DType, Result, Tensor};
 
 /// Rounded functions of the device library are good to 2 units in the last place, 4 roundings.
@@ -118,6 +118,32 @@ const ROWS: &[Row] = &[
         Weight::One,
     ),
 ];
+
+/// Functions that whole numbers have as well: the first seven rows but for `neg`.
+fn of_integers() -> impl Iterator<Item = Row> {
+    ROWS[..7].iter().copied().filter(|row| row.name != "neg")
+}
+
+#[test]
+fn functions_of_whole_numbers() {
+    let rows = with_each(&of_integers().collect::<Vec<_>>(), INTEGERS);
+    family(
+        &rows,
+        (dims(0..=4), view()),
+        |(row, dtype), (dims, view)| {
+            let low = if matches!(dtype, DType::U8 | DType::U32) {
+                0
+            } else {
+                -99
+            };
+            let compare = || {
+                let x = view.tensor(&dims, *dtype, Content::Whole(low, 99))?;
+                identical(&(row.apply)(&x.to_device(&rocm()?)?)?, &(row.apply)(&x)?)
+            };
+            about(row.name, *dtype, compare())
+        },
+    );
+}
 
 fn check(row: &Row, dtype: DType, dims: &[usize], view: View) -> Result<()> {
     let x = view.tensor(dims, dtype, Content::Between(row.low, row.high))?;

@@ -124,7 +124,9 @@ impl Content {
                 (low + (numbers.next() % (high - low + 1) as u64) as i64) as f64
             }
             Self::Anything if dtype.is_int() => (numbers.next() % 100) as f64,
-            Self::Anything if numbers.next() % 4 == 0 => ODD[(numbers.next() % 8) as usize],
+            Self::Anything if numbers.next().is_multiple_of(4) => {
+                ODD[(numbers.next() % 8) as usize]
+            }
             Self::Anything => numbers.fraction() * 20.0 - 10.0,
         }
     }

@@ -1,8 +1,10 @@
-// Reductions over any set of dimensions: <op>_<shape>_<t>(kept, within, x, out). `kept` walks the results, `within`
-// the elements of one result.
+// Reductions over any set of dimensions: <op>_<shape>_<t>(kept, within, part, x, out). `kept` walks the results,
+// `within` the elements of one result.
 //
-//   op     sum, min, max (result of the elements' type), argmin, argmax (u32, number within `within`)
-//   shape  each: a thread per result; group: a workgroup per result
+//   op     sum, min, max (result of the elements' type), argmin, argmax (u32, number within `within`);
+//          sum_wide (result f32: the parts of a sum of narrow floats)
+//   shape  each: a thread per result; group: a workgroup per result, or per part of one (grid y), whose results
+//          lie behind each other and are reduced once more
 //
 // Of equal elements the first counts. The CPU backend starts with the first element and keeps it when it is NaN, and
 // passes over every other NaN; so do these.
@@ -13,6 +15,12 @@
 #endif
 
 constexpr unsigned MOST_THREADS = 256;
+
+/// Passed by value: elements of a part, and whether the launch goes on where an earlier one stopped.
+struct PartOf {
+    uint32_t length;
+    uint32_t continued;
+};
 
 /// What sums are computed in; whole numbers wrap around.
 template <class T> struct SumType { typedef Value<T> type; };
@@ -31,7 +39,17 @@ template <class T> struct Sum {
         other.total = __shfl_xor_sync(0xffffffffu, total, distance);
         return other;
     }
-    __device__ __forceinline__ Result finish(T) const { return T(total); }
+    __device__ __forceinline__ Result finish(T, bool) const { return T(total); }
+};
+
+template <class T> struct WideSum : Sum<T> {
+    typedef typename SumType<T>::type Result;
+    __device__ __forceinline__ WideSum from_lane(unsigned distance) const {
+        WideSum other;
+        other.total = __shfl_xor_sync(0xffffffffu, this->total, distance);
+        return other;
+    }
+    __device__ __forceinline__ Result finish(T, bool) const { return this->total; }
 };
 
 /// A value that no other is worse than.
@@ -53,9 +71,10 @@ template <class T, bool LEAST> struct Extreme {
         other.best = __shfl_xor_sync(0xffffffffu, best, distance);
         return other;
     }
-    __device__ __forceinline__ Result finish(T first) const {
+    /// `leads`: `first` is the first element of the whole result, not only of a part.
+    __device__ __forceinline__ Result finish(T first, bool leads) const {
         const Value<T> v = value_of(first);
-        return v != v ? first : T(best);
+        return leads && v != v ? first : T(best);
     }
 };
 
@@ -74,7 +93,7 @@ template <class T, bool LEAST> struct Position {
         other.place = __shfl_xor_sync(0xffffffffu, place, distance);
         return other;
     }
-    __device__ __forceinline__ Result finish(T first) const {
+    __device__ __forceinline__ Result finish(T first, bool) const {
         const Value<T> v = value_of(first);
         return v != v ? 0 : place;
     }
@@ -85,31 +104,34 @@ template <class T> using ArgMin = Position<T, true>;
 template <class T> using ArgMax = Position<T, false>;
 
 template <class Fold, class T>
-static __device__ __forceinline__ void fold_each(const Walk<1> &kept, const Walk<1> &within, const T *x,
-                                                 typename Fold::Result *out) {
+static __device__ __forceinline__ void fold_each(const Walk<1> &kept, const Walk<1> &within, const PartOf &part,
+                                                 const T *x, typename Fold::Result *out) {
     FOR_EACH(result, kept.count) {
         const T *from = x + kept.at(result);
         Fold fold;
         for (uint32_t i = 0; i < within.count; ++i) fold.take(from[within.at(i)], i);
-        out[result] = fold.finish(from[0]);
+        out[result] = fold.finish(from[0], !part.continued);
     }
 }
 
 template <class Fold, class T>
-static __device__ __forceinline__ void fold_group(const Walk<1> &kept, const Walk<1> &within, const T *x,
-                                                  typename Fold::Result *out, Fold *of_warp) {
+static __device__ __forceinline__ void fold_group(const Walk<1> &kept, const Walk<1> &within, const PartOf &part,
+                                                  const T *x, typename Fold::Result *out, Fold *of_warp) {
+    const uint32_t start = blockIdx.y * part.length, end = min(within.count, start + part.length);
+    const bool leads = blockIdx.y == 0 && !part.continued;
+    out += uint64_t(blockIdx.y) * kept.count;
     const unsigned warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     for (uint32_t result = blockIdx.x; result < kept.count; result += gridDim.x) {
         const T *from = x + kept.at(result);
         Fold fold;
-        for (uint32_t i = threadIdx.x; i < within.count; i += blockDim.x) fold.take(from[within.at(i)], i);
+        for (uint32_t i = start + threadIdx.x; i < end; i += blockDim.x) fold.take(from[within.at(i)], i);
 #pragma unroll
         for (unsigned distance = WARP / 2; distance > 0; distance /= 2) fold.merge(fold.from_lane(distance));
         if (threadIdx.x % WARP == 0) of_warp[warp] = fold;
         __syncthreads();
         if (threadIdx.x == 0) {
             for (unsigned w = 1; w < warps; ++w) fold.merge(of_warp[w]);
-            out[result] = fold.finish(from[0]);
+            out[result] = fold.finish(from[0], leads);
         }
         __syncthreads();
     }
@@ -120,16 +142,19 @@ template <class Fold> struct alignas(16) Storage { unsigned char bytes[sizeof(Fo
 
 #define ENTRY_POINTS(FOLD, NAME, T, SUFFIX)                                                                        \
     extern "C" __global__ void __launch_bounds__(MOST_THREADS)                                                     \
-        NAME##_each_##SUFFIX(Walk<1> kept, Walk<1> within, const T *x, FOLD<T>::Result *out) {                     \
-        fold_each<FOLD<T>, T>(kept, within, x, out);                                                               \
+        NAME##_each_##SUFFIX(Walk<1> kept, Walk<1> within, PartOf part, const T *x, FOLD<T>::Result *out) {        \
+        fold_each<FOLD<T>, T>(kept, within, part, x, out);                                                         \
     }                                                                                                              \
     extern "C" __global__ void __launch_bounds__(MOST_THREADS)                                                     \
-        NAME##_group_##SUFFIX(Walk<1> kept, Walk<1> within, const T *x, FOLD<T>::Result *out) {                    \
+        NAME##_group_##SUFFIX(Walk<1> kept, Walk<1> within, PartOf part, const T *x, FOLD<T>::Result *out) {       \
         __shared__ Storage<FOLD<T>> of_warp;                                                                       \
-        fold_group<FOLD<T>, T>(kept, within, x, out, reinterpret_cast<FOLD<T> *>(of_warp.bytes));                  \
+        fold_group<FOLD<T>, T>(kept, within, part, x, out, reinterpret_cast<FOLD<T> *>(of_warp.bytes));                  \
     }
 #define FOLDS(T, SUFFIX)                                                                         \
     ENTRY_POINTS(Sum, sum, T, SUFFIX) ENTRY_POINTS(Min, min, T, SUFFIX)                          \
     ENTRY_POINTS(Max, max, T, SUFFIX) ENTRY_POINTS(ArgMin, argmin, T, SUFFIX)                    \
     ENTRY_POINTS(ArgMax, argmax, T, SUFFIX)
 FOR_NUMBERS(FOLDS)
+ENTRY_POINTS(WideSum, sum_wide, f16, f16)
+ENTRY_POINTS(WideSum, sum_wide, bf16, bf16)
+ENTRY_POINTS(WideSum, sum_wide, f8, f8_e4m3)

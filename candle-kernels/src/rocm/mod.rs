@@ -136,7 +136,11 @@ mod tests {
                 );
                 assert_eq!(
                     u16::from_le_bytes([object.bytes[18], object.bytes[19]]),
-                    if object.target.starts_with("sm_") { 190 } else { 224 }
+                    if object.target.starts_with("sm_") {
+                        190
+                    } else {
+                        224
+                    }
                 );
                 assert_eq!(object.bytes.as_ptr() as usize % 64, 0);
             }

@@ -10,6 +10,7 @@ use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};
 use candle_hip::DevicePtr;
 use std::sync::Arc;
 
+mod document;
 mod experts;
 mod lookup;
 mod own;
@@ -18,6 +19,7 @@ mod quantize;
 mod staging;
 mod types;
 
+pub use document::quantized_document;
 pub use experts::{moe_gemm, moe_gemm_gguf, SortedTokens};
 pub use product::{set_force_dmmv, set_product_kernels, ProductKernels};
 use staging::Staging;

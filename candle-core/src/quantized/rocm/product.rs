@@ -11,10 +11,11 @@
 //! Activations and results are f32, f16 or bf16, without a conversion before or after.
 //!
 //! Candle's own kernels, translated from CUDA (`mul_mat_vec_*`, `mul_mat_*`), take the same f32 products where they are
-//! right and are chosen by [`set_product_kernels`]. They are not the default: they execute more instructions
-//! (counted on the emulator for 512 × 2048 weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows, 0.9
-//! to 2.3 times for eight, 0.9 to 1.8 times for 128), `mul_mat_q4_K` and others spill registers on RDNA, Q8_1 flushes
-//! activations below 1e-5 to zero and overflows above 8e6, and a NaN scale at a row's start reaches the row before it.
+//! right and are chosen by [`set_product_kernels`]. They are not the default: they execute more instructions (counted
+//! on the emulator for 512 × 2048 weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows, 0.9 to 2.3
+//! times for eight, 0.9 to 1.8 times for 128 even without matrix cores), `mul_mat_q4_K` and others spill registers on
+//! RDNA, Q8_1 flushes activations below 1e-5 to zero and overflows above 8e6, and a NaN scale at a row's start reaches
+//! the row before it.
 //!
 //! "Rows" of activations are the columns of the translated kernels, which see the product transposed.
 use super::own::{self, Product, MOST_GRID_Y};
@@ -134,7 +135,8 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
             {
                 return mul_mat_vec(w, p, x_ptr, names)
             }
-            (_, Some(tile)) if p.rows > MOST_VECTOR_COLUMNS => {
+            // A tile with rows to spare has several waves store the last one to the same place of the LDS, unordered.
+            (_, Some(tile)) if p.rows > MOST_VECTOR_COLUMNS && p.n.is_multiple_of(tile.rows) => {
                 return mul_mat(w, p, x_ptr, tile);
             }
             _ => {}
@@ -339,23 +341,35 @@ mod tests {
         Ok(())
     }
 
+    /// The weights are filled up with zeros to a tile, see `dispatch`.
     #[test]
     fn rocm_mm_q8_1() -> Result<()> {
-        let (xs, y) = operands(4 * 256, 0.25)?;
-        let (rows, n, k) = (4, 4, 256);
         let tile = types::row(GgmlDType::Q4_0).mul_mat.expect("Q4_0 has tiles");
+        let (rows, n, k) = (4, tile.rows, 256);
+        let device = RocmDevice::new(0)?;
+        let values_of_rows = |count: usize| {
+            let value = move |v: usize| if v < 4 * 256 { v as f32 / 4. } else { 0. };
+            on_device(&device, (0..count * 256).map(value))
+        };
+        let (weights, y) = (values_of_rows(n)?, values_of_rows(rows)?);
+        let mut xs = QRocmStorage::zeros(&device, n * k, GgmlDType::Q4_0)?;
+        xs.quantize(&weights)?;
         let out = values(&mul_mat(&xs, &Product { rows, n, k }, y.ptr_at(0), tile)?)?;
-        assert_eq!(out.len(), 16);
-        for (at, expected) in [
-            (0, 347604.0),
-            (1, 888153.06),
-            (4, 869780.7),
-            (5, 2483145.0),
-            (11, 9407368.0),
-            (14, 9470856.0),
-            (15, 13138824.0),
+        assert_eq!(out.len(), rows * n);
+        for (row, column, expected) in [
+            (0, 0, 347604.0),
+            (0, 1, 888153.06),
+            (1, 0, 869780.7),
+            (1, 1, 2483145.0),
+            (2, 3, 9407368.0),
+            (3, 2, 9470856.0),
+            (3, 3, 13138824.0),
         ] {
-            assert_eq!(out[at], expected, "element {at}");
+            assert_eq!(
+                out[row * n + column],
+                expected,
+                "row {row}, column {column}"
+            );
         }
         Ok(())
     }

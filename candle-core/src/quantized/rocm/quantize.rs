@@ -3,15 +3,15 @@ use super::own::SEGMENT;
 use super::{bytes_of, types, PaddedHipSlice, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::quantized::QStorage;
-use crate::rocm_backend::kernels;
-use crate::{CpuStorage, DType, Result, RocmStorage};
+use crate::rocm_backend::{cast_elements, kernels, OrRocm};
+use crate::{CpuStorage, DType, Layout, Result, RocmStorage};
 use candle_hip::DevicePtr;
 
 /// `BLOCK_THREADS` of quantize.hip: blocks that a workgroup makes.
 const BLOCK_THREADS: u32 = 64;
 
 impl QRocmStorage {
-    /// Quantizes f32 elements on the same device. Q4_0 to Q8_1 never leave it.
+    /// Quantizes f32 elements on the same device. Q4_0 to Q8_1 and the dense types never leave it.
     ///
     /// # Errors
     /// Another type than f32, or another number of elements than the storage was made for: a view of a larger tensor
@@ -27,7 +27,16 @@ impl QRocmStorage {
                 self.dtype
             )
         }
-        match types::row(self.dtype).quantize {
+        let row = types::row(self.dtype);
+        if let Some(dtype) = row.dense {
+            let layout = Layout::contiguous(count);
+            let values = cast_elements(self.device(), src.ptr_at(0), DType::F32, &layout, dtype)?;
+            let stream = self.device().stream();
+            let (to, from) = (self.ptr(), values.ptr_at(0));
+            // SAFETY: both hold this many bytes, as compared above; the copy is ordered before their release.
+            return unsafe { stream.copy_on_device(to, from, self.data.len) }.rocm();
+        }
+        match row.quantize {
             Some(kernel) if count.is_multiple_of(SEGMENT) => {
                 self.quantize_on_device(kernel, src.ptr_at(0), count)
             }

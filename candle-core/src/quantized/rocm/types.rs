@@ -171,7 +171,8 @@ pub(super) static TYPES: &[QuantizedType] = &[
         dtype: GgmlDType::Q6K,
         dequantize_mul_mat_vec: Some("dequantize_mul_mat_vec_q6_k"),
         mul_mat_vec: by_columns!("q6_K"),
-        mul_mat: tiled("mul_mat_q6_K", 64, 64),
+        // In mul_mat_q6_K several waves store the same scales to the LDS, unordered.
+        mul_mat: None,
         own: Some("q6k"),
         quantize: None,
         dense: None,

@@ -2,12 +2,14 @@
 // candle-core/src/quantized/rocm/own.rs.
 //
 //   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations: a warp for each row of the weights
-//   tile_<t>      any number: tiles of 64 rows of weights x 64 rows of activations through LDS
+//   tile_<t>      any number: tiles of 64 rows of weights x 64 rows of activations through LDS, multiplied by matrix
+//                 cores where matrix.h knows the target's
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device
 //
 // <t> is a format of formats.h. Weights are [n, k], activations ActivationBlock[rows][k / 32], results [rows, n] in
 // f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
 #include "formats.h"
+#include "matrix.h"
 
 constexpr unsigned WARPS = 4;               // of a workgroup of vec and moe, a row of the weights each
 constexpr unsigned TILE = 64;               // rows of the weights and rows of the activations of a tile
@@ -23,18 +25,24 @@ static __device__ __forceinline__ int dot_half(const int *a, const int *b) {
     return sum;
 }
 
+/// The product of one scale's part of a segment, from the products `dot` and the sum `total` of its small integers.
+template <class F>
+static __device__ __forceinline__ float scaled_sum(float scale, float offset, int dot, int total) {
+    // The integers take the centre off exactly; in f32 two large numbers would cancel.
+    if (F::CENTRE != 0) return scale * (dot - F::CENTRE * total);
+    if (F::OFFSET) return scale * dot + offset * total;
+    return scale * dot;
+}
+
 /// The product of a segment with a block of activations.
 template <class F> static __device__ __forceinline__ float dot(const Segment &w, const ActivationBlock &x) {
     const int low = dot_half(w.q, x.q), high = dot_half(w.q + WORDS / 2, x.q + WORDS / 2);
-    float sum;
+    const int low_total = x.sum[0], high_total = x.sum[1];
     if (F::HALVES == 1) {
-        sum = w.scale[0] * (low + high);
-        if (F::OFFSET) sum += w.offset[0] * (x.sum[0] + x.sum[1]);
-    } else {
-        sum = w.scale[0] * low + w.scale[1] * high;
-        if (F::OFFSET) sum += w.offset[0] * x.sum[0] + w.offset[1] * x.sum[1];
+        return x.scale * scaled_sum<F>(w.scale[0], w.offset[0], low + high, low_total + high_total);
     }
-    return x.scale * sum;
+    return x.scale * (scaled_sum<F>(w.scale[0], w.offset[0], low, low_total) +
+                      scaled_sum<F>(w.scale[1], w.offset[1], high, high_total));
 }
 
 template <class F> static __device__ __forceinline__ void load_segment(const uint8_t *row, unsigned s, Segment &out) {
@@ -90,7 +98,7 @@ struct Piece {
     float w_scale[2][TILE];
     float w_offset[2][TILE];
     float x_scale[TILE];
-    float x_sum[2][TILE];
+    int x_sum[2][TILE];
 };
 
 template <class F>
@@ -118,57 +126,129 @@ static __device__ __forceinline__ void store_activations(Piece &piece, unsigned 
     piece.x_sum[1][line] = block.sum[1];
 }
 
-/// Adds the products of one half of a segment to a thread's sums of small integers.
-static __device__ __forceinline__ void multiply_half(const Piece &piece, unsigned half, unsigned row, unsigned column,
-                                                     int (&sums)[PER_THREAD][PER_THREAD]) {
-#pragma unroll
-    for (unsigned i = half * WORDS / 2; i < (half + 1) * WORDS / 2; ++i) {
-#pragma unroll
-        for (unsigned c = 0; c < PER_THREAD; ++c) {
-#pragma unroll
-            for (unsigned r = 0; r < PER_THREAD; ++r) {
-                sums[c][r] = __dp4a(piece.w[i][row + r], piece.x[i][column + c], sums[c][r]);
-            }
-        }
-    }
-}
+/// A thread's results of a tile. `F` says how integers become weights.
+#if QUANTIZED_MATRIX_CORES
 
-template <class F>
-static __device__ __forceinline__ void multiply(const Piece &piece, unsigned row, unsigned column,
-                                                float (&results)[PER_THREAD][PER_THREAD]) {
+/// A wave makes squares of 16 x 16: those of 16 rows of the weights and some or all columns of the tile.
+template <class F> struct Results {
+    static constexpr unsigned ELEMENTS = sizeof(Square) / sizeof(int);  // of a square in a lane
+    static constexpr unsigned LANES = SQUARE * SQUARE / ELEMENTS;
+    static constexpr unsigned WAVES = TILE_THREADS / LANES;
+    static constexpr unsigned SQUARES = TILE / SQUARE * (TILE / SQUARE) / WAVES;  // of a wave
+
+    float values[SQUARES][ELEMENTS] = {};
+
+    static __device__ __forceinline__ unsigned lane() { return threadIdx.x % LANES; }
+    static __device__ __forceinline__ unsigned first_row() {
+        return threadIdx.x / LANES * SQUARES / (TILE / SQUARE) * SQUARE;
+    }
+    static __device__ __forceinline__ unsigned column(unsigned square) {
+        const unsigned first = threadIdx.x / LANES * SQUARES % (TILE / SQUARE);
+        return (first + square) * SQUARE;
+    }
+
+    __device__ __forceinline__ void add(const Piece &piece) {
 #pragma unroll
-    for (unsigned part = 0; part < F::HALVES; ++part) {
-        int sums[PER_THREAD][PER_THREAD] = {};
-        multiply_half(piece, part, row, column, sums);
-        if (F::HALVES == 1) multiply_half(piece, 1, row, column, sums);
+        for (unsigned part = 0; part < F::HALVES; ++part) {
 #pragma unroll
-        for (unsigned c = 0; c < PER_THREAD; ++c) {
-            const float scale = piece.x_scale[column + c];
-            float total = piece.x_sum[part][column + c];
-            if (F::HALVES == 1) total += piece.x_sum[1][column + c];
+            for (unsigned square = 0; square < SQUARES; ++square) add_square(piece, part, square);
+        }
+    }
+
+    __device__ __forceinline__ void add_square(const Piece &piece, unsigned part, unsigned square) {
+        const unsigned row = first_row(), first_column = column(square);
+        Square sums = {};
 #pragma unroll
-            for (unsigned r = 0; r < PER_THREAD; ++r) {
-                float sum = piece.w_scale[part][row + r] * sums[c][r];
-                if (F::OFFSET) sum += piece.w_offset[part][row + r] * total;
-                results[c][r] += scale * sum;
+        for (unsigned half = part; half < part + 2 / F::HALVES; ++half) {
+            const unsigned word = half * SQUARE_WORDS;
+            sums = multiply_square(
+                lane(), [&](unsigned i, unsigned line) { return piece.w[word + i][row + line]; },
+                [&](unsigned i, unsigned line) { return piece.x[word + i][first_column + line]; }, sums);
+        }
+        const unsigned at = first_column + lane() % SQUARE;
+        const int total = piece.x_sum[part][at] + (F::HALVES == 1 ? piece.x_sum[1][at] : 0);
+        const float scale = piece.x_scale[at];
+#pragma unroll
+        for (unsigned i = 0; i < ELEMENTS; ++i) {
+            const unsigned r = row + square_row(lane(), i);
+            values[square][i] += scale * scaled_sum<F>(piece.w_scale[part][r], piece.w_offset[part][r], sums[i], total);
+        }
+    }
+
+    /// Calls `store(row, column, value)`, counted from the tile's first.
+    template <class S> __device__ __forceinline__ void each(S store) const {
+#pragma unroll
+        for (unsigned square = 0; square < SQUARES; ++square) {
+#pragma unroll
+            for (unsigned i = 0; i < ELEMENTS; ++i) {
+                store(first_row() + square_row(lane(), i), column(square) + lane() % SQUARE, values[square][i]);
             }
         }
     }
-}
+};
+
+#else
+
+/// A thread makes PER_THREAD x PER_THREAD results by dot products of four int8.
+template <class F> struct Results {
+    float values[PER_THREAD][PER_THREAD] = {};
+
+    static __device__ __forceinline__ unsigned first_row() { return threadIdx.x % (TILE / PER_THREAD) * PER_THREAD; }
+    static __device__ __forceinline__ unsigned first_column() {
+        return threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
+    }
+
+    __device__ __forceinline__ void add(const Piece &piece) {
+        const unsigned row = first_row(), column = first_column();
+#pragma unroll
+        for (unsigned part = 0; part < F::HALVES; ++part) {
+            int sums[PER_THREAD][PER_THREAD] = {};
+#pragma unroll
+            for (unsigned i = part * WORDS / 2; i < (part + 2 / F::HALVES) * WORDS / 2; ++i) {
+#pragma unroll
+                for (unsigned c = 0; c < PER_THREAD; ++c) {
+#pragma unroll
+                    for (unsigned r = 0; r < PER_THREAD; ++r) {
+                        sums[c][r] = __dp4a(piece.w[i][row + r], piece.x[i][column + c], sums[c][r]);
+                    }
+                }
+            }
+#pragma unroll
+            for (unsigned c = 0; c < PER_THREAD; ++c) {
+                const float scale = piece.x_scale[column + c];
+                const int total = piece.x_sum[part][column + c] + (F::HALVES == 1 ? piece.x_sum[1][column + c] : 0);
+#pragma unroll
+                for (unsigned r = 0; r < PER_THREAD; ++r) {
+                    values[c][r] += scale * scaled_sum<F>(piece.w_scale[part][row + r], piece.w_offset[part][row + r],
+                                                          sums[c][r], total);
+                }
+            }
+        }
+    }
+
+    /// Calls `store(row, column, value)`, counted from the tile's first.
+    template <class S> __device__ __forceinline__ void each(S store) const {
+#pragma unroll
+        for (unsigned c = 0; c < PER_THREAD; ++c) {
+#pragma unroll
+            for (unsigned r = 0; r < PER_THREAD; ++r) store(first_row() + r, first_column() + c, values[c][r]);
+        }
+    }
+};
+
+#endif
 
 template <class F>
 static __device__ __forceinline__ void tile(const void *w, const ActivationBlock *x, void *out, unsigned n,
                                             unsigned segments, unsigned rows, int type) {
     alignas(16) __shared__ Piece pieces[DEPTH];
     const unsigned first_row = blockIdx.x * TILE;
-    const unsigned row = threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
-    const unsigned column = threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
     // Half of the threads load weights, the other half activations: a row and segment each.
     const unsigned line = threadIdx.x % TILE, depth = threadIdx.x / TILE % DEPTH;
     const bool loads_weights = threadIdx.x < TILE * DEPTH;
 
     for (unsigned first_column = blockIdx.y * TILE; first_column < rows; first_column += gridDim.y * TILE) {
-        float results[PER_THREAD][PER_THREAD] = {};
+        Results<F> results;
         for (unsigned s = 0; s < segments; s += DEPTH) {
             if (loads_weights) {
                 store_weights<F>(pieces[depth], line, w, first_row + line, n, segments, s + depth);
@@ -177,19 +257,15 @@ static __device__ __forceinline__ void tile(const void *w, const ActivationBlock
             }
             __syncthreads();
 #pragma unroll
-            for (unsigned d = 0; d < DEPTH; ++d) multiply<F>(pieces[d], row, column, results);
+            for (unsigned d = 0; d < DEPTH; ++d) results.add(pieces[d]);
             __syncthreads();
         }
-#pragma unroll
-        for (unsigned c = 0; c < PER_THREAD; ++c) {
-#pragma unroll
-            for (unsigned r = 0; r < PER_THREAD; ++r) {
-                const unsigned to_row = first_row + row + r, to_column = first_column + column + c;
-                if (to_row < n && to_column < rows) {
-                    store_float(out, static_cast<size_t>(to_column) * n + to_row, type, results[c][r]);
-                }
+        results.each([&](unsigned row, unsigned column, float value) {
+            const unsigned to_row = first_row + row, to_column = first_column + column;
+            if (to_row < n && to_column < rows) {
+                store_float(out, static_cast<size_t>(to_column) * n + to_row, type, value);
             }
-        }
+        });
     }
 }
 static_assert(TILE_THREADS == 2 * TILE * DEPTH, "every thread loads one row of one segment");

@@ -72,9 +72,14 @@ static __device__ __forceinline__ void put_half(uint8_t *at, float value) {
     // Clang 19 turns a product and its conversion into one v_fma_mixlo_f16 with +0 as the addend, which makes a
     // product of -0 positive. The CPU stores -0 as the scale of a block of zeros.
     asm volatile("" : "+v"(value));
-#endif
     const f16 half = static_cast<f16>(value);
-    __builtin_memcpy(at, &half, sizeof(half));
+#else
+    // The one NaN that comes here, infinity times zero, is negative on x86 and AMD; NVIDIA's only NaN has no sign.
+    const f16 half = value == value ? static_cast<f16>(value) : __ushort_as_half(0xfe00);
+#endif
+    // Every block's size and every half's place in it are even. Stored byte by byte it would also be wrong on NVIDIA:
+    // ptxas 13.0 turns the low byte into the number's conversion to u8.
+    __builtin_memcpy(__builtin_assume_aligned(at, 2), &half, sizeof(half));
 }
 
 /// The value of largest magnitude, with its sign; the first of several.

@@ -1,0 +1,116 @@
+//! The text of docs/quantized.md, from the table of types.
+use super::own::MOST_VECTOR_ROWS;
+use super::types::{QuantizedType, TYPES};
+use super::STAGING_BYTES;
+
+/// A column: its title and what a type's row says in it.
+type Column = (&'static str, fn(&QuantizedType) -> String);
+
+fn kernel(name: Option<String>) -> String {
+    name.map_or_else(|| "–".into(), |name| format!("`{name}`"))
+}
+
+const PATHS: &[Column] = &[
+    ("type", |t| format!("{:?}", t.dtype)),
+    ("block", |t| {
+        let (elements, bytes) = (t.dtype.block_size(), t.dtype.type_size());
+        format!("{elements} / {bytes}")
+    }),
+    ("dequantize, rows by index", |t| match (t.own, t.dense) {
+        (Some(name), _) => kernel(Some(format!("lookup_{name}"))),
+        _ => "cast, index-select".into(),
+    }),
+    ("1 to 8 rows", |t| match (t.own, t.dense) {
+        (Some(name), _) => kernel(Some(format!("vec_{name}_<columns>"))),
+        _ => "matmul, `dense_vec`".into(),
+    }),
+    ("more rows", |t| match (t.own, t.dense) {
+        (Some(name), _) => kernel(Some(format!("tile_{name}"))),
+        _ => "matmul, `dense_tile`".into(),
+    }),
+    ("experts", |t| match t.own {
+        Some(name) => kernel(Some(format!("moe_{name}"))),
+        None => "`dense_moe`".into(),
+    }),
+    ("quantize", |t| match (t.quantize, t.dense) {
+        (Some(name), _) => kernel(Some(name.into())),
+        (None, Some(_)) => "cast".into(),
+        (None, None) => "on the CPU".into(),
+    }),
+];
+
+const TRANSLATED: &[Column] = &[
+    ("type", |t| format!("{:?}", t.dtype)),
+    ("1 to 8 rows", |t| {
+        let names = t.mul_mat_vec.as_ref().map(|names| names[0]);
+        kernel(names.map(|name| name.replace("cuda1", "cuda<columns>")))
+    }),
+    ("more rows", |t| {
+        kernel(t.mul_mat.map(|tile| tile.kernel.into()))
+    }),
+    ("tile", |t| {
+        t.mul_mat.map_or_else(
+            || "–".into(),
+            |tile| format!("{} × {}", tile.rows, tile.columns),
+        )
+    }),
+    ("1 row, `set_force_dmmv`", |t| {
+        kernel(t.dequantize_mul_mat_vec.map(Into::into))
+    }),
+];
+
+fn table<'a>(columns: &[Column], rows: impl Iterator<Item = &'a QuantizedType>) -> String {
+    let titles: Vec<&str> = columns.iter().map(|(title, _)| *title).collect();
+    let mut text = format!(
+        "| {} |\n|{}\n",
+        titles.join(" | "),
+        "---|".repeat(columns.len())
+    );
+    for row in rows {
+        let cells: Vec<String> = columns.iter().map(|(_, cell)| cell(row)).collect();
+        text += &format!("| {} |\n", cells.join(" | "));
+    }
+    text
+}
+
+/// The text of docs/quantized.md.
+pub fn quantized_document() -> String {
+    let staging = STAGING_BYTES >> 20;
+    let paths = table(PATHS, TYPES.iter());
+    let translated = table(TRANSLATED, TYPES.iter().filter(|t| t.mul_mat_vec.is_some()));
+    format!(
+        "<!-- Generated from candle-core/src/quantized/rocm/types.rs: do not edit. Make it anew with\n     \
+         `UPDATE_DOCS=1 cargo test -p candle-core --features rocm --test rocm_quantized`. -->\n\
+         # Quantized tensors on `Device::Rocm`\n\n\
+         Every type that candle's CPU multiplies is multiplied, looked up and dequantized by a kernel; nothing passes \
+         through the host except where the table says so. Activations and results are f32, f16 or bf16 without a \
+         conversion kernel; rows of the weights, rows of the activations and blocks may be any number; views and batch \
+         dimensions are taken.\n\n\
+         {paths}\n\
+         Block: elements / bytes. `<columns>` is 1, 2, 4 or {MOST_VECTOR_ROWS}. F32, F16 and BF16 weights go to the \
+         dense product where the activations have their type, else to the named kernel, which converts as it loads. \
+         `tile` multiplies on the matrix cores of gfx90a (MFMA) and RDNA 3 (WMMA), by dot products elsewhere.\n\n\
+         - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \
+         the activations to int8 in blocks of 32 with an f32 scale: each is off by at most 1/254 of its block's largest, \
+         and everything else is f32. (Q8_1, which candle's CUDA kernels use, has an f16 scale: activations below 1e-5 \
+         vanish, above 8e6 they are infinite.) A block with an infinite activation gives NaN.\n\
+         - **Quantizing** on the device gives the CPU's bits, except for the sign of a zero minimum in a block that \
+         holds zeros of both signs. The k-quants and imatrix weighting search for scales with the CPU's code.\n\
+         - **Experts.** `indexed_moe_forward` and `candle_nn::moe` (dense and GGUF) check each expert's number on the \
+         device. A bad one leaves NaN and is an error of the next call that waits for the device. So does a row number \
+         of an embedding.\n\
+         - **Loading.** A GGUF tensor is read straight into {staging} MiB of page-locked buffers and copied from there \
+         while the next stretch is read: that much, and no copy of the tensor, is the host memory it takes.\n\n\
+         ## Candle's translated kernels\n\n\
+         `set_product_kernels(ProductKernels::Translated)` takes them for f32 activations where they are right, to \
+         compare with. They are not the default because they execute more instructions (on the emulator, 512 × 2048 \
+         weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows of activations, 0.9 to 2.3 times for \
+         eight; 0.9 to 1.8 times for 128 even without matrix cores), because all those for two and more columns index registers through scratch \
+         memory on gfx90a and several `mul_mat` spill on gfx1100 (`scripts/kernel_report.sh --spills`; ours use none), and because \
+         they read past the end of a row: with an odd number of rows beyond the weights, and where k is no multiple of \
+         512 into the next row, whose NaN or infinite scale then spoils this one. `mul_mat` with a tile that the weights \
+         do not fill, and `mul_mat_q6_K` always, store to the same place of the LDS from several waves without order \
+         (the same values; the emulator reports it as a race), so those products go to our kernels.\n\n\
+         {translated}"
+    )
+}
