@@ -74,6 +74,7 @@ step shellcheck $tests/shellcheck.sh
 step tracked-files $tests/tracked_files.sh
 step hip cargo test -p candle-hip
 step emulator cargo test -p hip-emulator
+step nvidia cargo test -p hip-nvidia
 step kernels cargo test -p candle-kernels --no-default-features --features rocm
 step upstream cargo test -p candle-core
 step build $tests/build.sh
