@@ -75,7 +75,8 @@ ACCEPTED = [
     (r"v_div_fmas_(f32|f64)", "all", scaled,
      "the pseudocode's 2^32 and 2^64 undo no scaling of v_div_scale; the emulator undoes its 2^±64 and 2^±128"),
     (r"v_div_fixup_f32", "all", far_apart(32),
-     "a quotient that the scaling cannot carry (NaN, underflow): the emulator divides, the text leaves it open"),
+     "GAP: differs where no division comes: for a NaN quotient or exponents far apart the text gives abs(S0) or "
+     "flushes, the emulator divides S2 by S1"),
     (r"v_div_fixup_f64", "all", far_apart(64), "as v_div_fixup_f32"),
     (r"v_fract_f32", "all", is_last_below_one(32), "hardware stays below 1 (LLVM selects it for a minimum with that number)"),
     (r"v_fract_f64", "all", is_last_below_one(64), "as v_fract_f32"),
