@@ -105,3 +105,45 @@ pub fn assert_near(expected: &Tensor, found: &Tensor, allowed: f64, what: &str) 
     }
     Ok(())
 }
+
+/// A tensor with values that every type holds: whole numbers in [0, 100) for `whole`, else in (-2, 2).
+pub fn sample(shape: &[usize], seed: u64, dtype: DType) -> Result<Tensor> {
+    let count = shape.iter().product();
+    let values = numbers(count, seed);
+    let values: Vec<f32> = match INTEGERS.contains(&dtype) {
+        true => values.iter().map(|v| (v.abs() * 6.0).floor()).collect(),
+        false => values,
+    };
+    let t = Tensor::from_vec(values, shape, &Device::Cpu)?.to_dtype(dtype)?;
+    // Negative numbers where the type has them.
+    match dtype {
+        DType::I16 | DType::I32 | DType::I64 => t.affine(3.0, -9.0),
+        _ => Ok(t),
+    }
+}
+
+/// `op` on every view of a sample, on both sides.
+pub fn unary(
+    name: &str,
+    dtypes: &[DType],
+    near: Near,
+    op: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let device = rocm()?;
+    for &dtype in dtypes {
+        for (view, t) in views(&sample(&[6, 5, 4], 7, dtype)?)? {
+            let (expected, found) = (op(&t)?, op(&on(&device, &t)?)?);
+            assert!(
+                found.device().is_rocm(),
+                "{name}: the result left the device"
+            );
+            assert_near(
+                &expected,
+                &found,
+                near(dtype),
+                &format!("{name} {dtype:?} {view}"),
+            )?;
+        }
+    }
+    Ok(())
+}
