@@ -37,8 +37,8 @@ mkdir -p "$logs"
 unset CANDLE_HIP_LIBRARY HIP_EMULATOR_ARCH
 export CARGO_TERM_COLOR=never
 
-# Tests that a log reports: cargo's totals and the lines of scripts/tests.
-tests_in() { awk '/^test result: ok\. / { n += $4 } /^ok - / { n++ } END { print n + 0 }' "$1"; }
+# Tests that a log reports: cargo's totals, the lines of scripts/tests and the total of count_device_tests.sh.
+tests_in() { awk '/^test result: ok\. / { n += $4 } /^ok - / { n++ } /^[0-9]+ of [0-9]+ passed/ { n += $1 } END { print n + 0 }' "$1"; }
 
 step() { # NAME COMMAND...
     local name=$1 log=$logs/$1.log started=$SECONDS status=0 outcome
@@ -78,9 +78,9 @@ step nvidia cargo test -p hip-nvidia
 step kernels cargo test -p candle-kernels --no-default-features --features rocm
 step upstream cargo test -p candle-core
 step build $tests/build.sh
-step examples cargo test "${rocm_build[@]}" --lib
 for arch in "${archs[@]}"; do
     emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
+    step "lib-$arch" "${emulator[@]}" cargo test "${rocm_build[@]}" --lib
     step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
     step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'
     step "upstream-$arch" "${emulator[@]}" scripts/count_device_tests.sh --run
