@@ -9,6 +9,20 @@ const MAX_RANK: usize = 8;
 /// Elements of one launch: kernels number them in 32 bits, and their divisions are exact below this.
 const MOST_ELEMENTS: usize = 1 << 31;
 
+/// The step from element to element when the dimensions are walked in order as one, or `None` when the steps differ.
+pub(super) fn merged_stride(dims: &[usize], strides: &[usize]) -> Option<usize> {
+    let (mut step, mut span) = (None, 1);
+    for (&dim, &stride) in dims.iter().zip(strides).rev().filter(|(&dim, _)| dim != 1) {
+        match step {
+            None => step = Some(stride),
+            Some(step) if stride == step * span => {}
+            Some(_) => return None,
+        }
+        span *= dim;
+    }
+    Some(step.unwrap_or(1))
+}
+
 /// `Walk` of walk.h, byte for byte. Dimension 0 is the innermost; strides count elements.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]

@@ -1,19 +1,6 @@
 //! Sliding windows as strides: a tensor seen as all its windows, without moving an element.
+pub(super) use crate::rocm_backend::walk::merged_stride;
 use crate::Layout;
-
-/// The step from element to element when the dimensions are walked in order as one, or `None` when the steps differ.
-pub(super) fn merged_stride(dims: &[usize], strides: &[usize]) -> Option<usize> {
-    let (mut step, mut span) = (None, 1);
-    for (&dim, &stride) in dims.iter().zip(strides).rev().filter(|(&dim, _)| dim != 1) {
-        match step {
-            None => step = Some(stride),
-            Some(step) if stride == step * span => {}
-            Some(_) => return None,
-        }
-        span *= dim;
-    }
-    Some(step.unwrap_or(1))
-}
 
 /// The windows of an input (batch, channels, spatial dimensions...), in elements of its storage.
 pub(super) struct Windows {

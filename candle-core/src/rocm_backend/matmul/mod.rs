@@ -1,6 +1,7 @@
 //! Dense matrix products: own kernels (own.rs), or rocBLAS (blas.rs) where `CANDLE_ROCM_GEMM` asks for it (choice.rs).
 use super::copy::Contiguous;
 use super::kind::same_dtype;
+use super::walk::merged_stride;
 use super::RocmStorage;
 use crate::backend::BackendStorage;
 use crate::{DType, Layout, Result};
@@ -90,23 +91,11 @@ impl Operand {
 /// from each matrix to the next (a broadcast over an outer dimension, say).
 fn strides(l: &Layout) -> Option<Strides> {
     let rank = l.dims().len();
-    let (batch_dims, batch_strides) = (&l.dims()[..rank - 2], &l.stride()[..rank - 2]);
-    let mut batch = None;
-    let mut span = 1;
-    for (&dim, &stride) in batch_dims.iter().zip(batch_strides).rev() {
-        if dim == 1 {
-            continue;
-        }
-        match batch {
-            None => batch = Some(stride),
-            Some(step) if stride == step * span => {}
-            Some(_) => return None,
-        }
-        span *= dim;
-    }
+    // A batch of one never takes the step.
+    let batch = merged_stride(&l.dims()[..rank - 2], &l.stride()[..rank - 2])?;
     Some(Strides {
         row: l.stride()[rank - 2] as i64,
         column: l.stride()[rank - 1] as i64,
-        batch: batch.unwrap_or(0) as i64,
+        batch: batch as i64,
     })
 }
