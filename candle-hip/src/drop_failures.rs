@@ -31,8 +31,9 @@ pub fn drop_failures() -> DropFailures {
         .clone()
 }
 
-/// Keeps the error of a release, if it is one.
-pub(crate) fn record(outcome: Result<()>) {
+/// Keeps the error of a release that was made in a `Drop`, if it is one: for the handles here and for owners built on
+/// the raw functions, an allocator say.
+pub fn keep_drop_failure(outcome: Result<()>) {
     let Err(error) = outcome else { return };
     // The runtime has been shut down (the process is ending) and has released everything itself.
     if error.code() == Some(hipError_t::hipErrorDeinitialized.0) {
@@ -53,11 +54,6 @@ pub(crate) fn record(outcome: Result<()>) {
     failures.latest = Some(error);
 }
 
-/// For owners built on the raw functions, an allocator say: keeps the error of a release made in their `Drop`.
-pub fn keep_drop_failure(outcome: Result<()>) {
-    record(outcome)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,11 +72,11 @@ mod tests {
     #[test]
     fn failures_are_kept_and_a_finished_runtime_is_none() {
         let before = drop_failures().count;
-        record(Ok(()));
-        record(Err(failure(hipError_t::hipErrorDeinitialized.0)));
+        keep_drop_failure(Ok(()));
+        keep_drop_failure(Err(failure(hipError_t::hipErrorDeinitialized.0)));
         assert_eq!(drop_failures().count, before);
-        record(Err(failure(1)));
-        record(Err(failure(17)));
+        keep_drop_failure(Err(failure(1)));
+        keep_drop_failure(Err(failure(17)));
         let after = drop_failures();
         assert_eq!(after.count, before + 2);
         assert_eq!(after.latest, Some(failure(17)));

@@ -131,6 +131,6 @@ impl Drop for Event {
                 )
             }
         };
-        drop_failures::record(release());
+        drop_failures::keep_drop_failure(release());
     }
 }

@@ -158,7 +158,7 @@ impl Drop for Inner {
                 )
             }
         };
-        drop_failures::record(release());
+        drop_failures::keep_drop_failure(release());
     }
 }
 

@@ -141,6 +141,6 @@ impl Drop for Stream {
                 )
             }
         };
-        drop_failures::record(release());
+        drop_failures::keep_drop_failure(release());
     }
 }
