@@ -56,9 +56,14 @@ impl Toolchain {
         )
     }
 
+    /// Whether this clang is new enough for `target`.
+    pub fn knows(&self, target: &Target) -> bool {
+        target.min_llvm <= self.llvm
+    }
+
     /// Stops for targets that this clang is too old for.
     pub fn check(&self, targets: &[&Target]) -> Result<()> {
-        match targets.iter().find(|target| target.min_llvm > self.llvm) {
+        match targets.iter().find(|target| !self.knows(target)) {
             None => Ok(()),
             Some(target) => Err(format!(
                 "target {} needs clang {} or newer, and {} is {}. Install a newer one and name it with \
