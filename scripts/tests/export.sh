@@ -17,7 +17,7 @@ missing=$(for crate in "$series"/*/; do
     git ls-files -- "$crate" | while read -r file; do
         cmp -s "$file" "$series/$file" || printf '%s\n' "$file"
     done
-    (cd .upstream/laid && [ ! -d "$crate" ] || find "$crate" -type f) | while read -r file; do
+    [ ! -d ".upstream/laid/$crate" ] || (cd .upstream/laid && find "$crate" -type f) | while read -r file; do
         cmp -s "$file" "$series/$file" || printf '%s\n' "$file"
     done
 done)
