@@ -47,8 +47,12 @@ template <class T> struct MatrixCores { static constexpr bool PRESENT = false; }
 #elif defined(__GFX11__) || defined(__GFX12__)
 #define MATRIX_CORES_WMMA 1
 #endif
-
+/// Defined where there are any: f16 and bf16 then are among them.
 #if defined(MATRIX_CORES_MFMA) || defined(MATRIX_CORES_WMMA)
+#define MATRIX_CORES 1
+#endif
+
+#if defined(MATRIX_CORES)
 
 /// `COUNT` values in consecutive registers.
 template <class V, unsigned COUNT> struct Registers {
@@ -209,7 +213,7 @@ template <> struct MatrixCores<bf16> : HalfWmma<short> {
 
 #endif
 
-#if defined(MATRIX_CORES_MFMA) || defined(MATRIX_CORES_WMMA)
+#if defined(MATRIX_CORES)
 
 /// A lane's share of a run of DEPTH steps along k, read at once: as many elements as one 16-byte read brings, or as one
 /// instruction wants if that is more (gfx11). Where that is several instructions, a lane's elements are neighbours all the
