@@ -50,6 +50,14 @@ pub fn spinner(what: String) -> ProgressBar {
 }
 
 impl ModelFile {
+    /// Hands the file to a loader and puts its path into the error.
+    ///
+    /// # Errors
+    /// Those of `load`.
+    pub fn named<T>(&mut self, load: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        load(self).map_err(|e| e.with_path(&self.path))
+    }
+
     fn count(&self, bytes: usize) {
         // Some weights are read twice.
         let position = self.bar.position() + bytes as u64;
@@ -141,6 +149,15 @@ mod tests {
             text.contains("candle-rocm-demo-f16.gguf") && text.contains(&len.to_string()),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_loaders_error_names_the_file() {
+        let mut file = open(demo_model()).unwrap();
+        let error = file.named(|_| -> Result<()> { candle::bail!("no such tensor") });
+        let text = error.unwrap_err().to_string();
+        assert!(text.contains("no such tensor"), "{text}");
+        assert!(text.contains("candle-rocm-demo-f16.gguf"), "{text}");
     }
 
     #[test]
