@@ -6,6 +6,8 @@ use std::io::{Read, Seek};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
+mod sentencepiece;
+
 /// A tokenizer and the id of the token that ends an answer, where the file names one.
 pub struct Embedded {
     pub tokenizer: Tokenizer,
@@ -26,7 +28,13 @@ pub fn read(path: &Path) -> Result<Option<Embedded>> {
     if !content.metadata.contains_key("tokenizer.ggml.tokens") {
         return Ok(None);
     }
-    let tokenizer = Tokenizer::from_gguf(&content).map_err(in_file)?;
+    let tokenizer = match content.metadata.get("tokenizer.ggml.model") {
+        Some(gguf_file::Value::String(kind)) if kind == "llama" => {
+            sentencepiece::tokenizer(&content)
+        }
+        _ => Tokenizer::from_gguf(&content),
+    };
+    let tokenizer = tokenizer.map_err(in_file)?;
     let end = match content.metadata.get("tokenizer.ggml.eos_token_id") {
         Some(id) => Some(id.to_u32().map_err(in_file)?),
         None => None,
@@ -170,15 +178,15 @@ mod tests {
     #[test]
     fn a_tokenizer_of_an_unsupported_kind_is_named() {
         let tokens = Value::Array(vec![Value::String("a".into())]);
-        let kind = Value::String("llama".into());
+        let kind = Value::String("rwkv".into());
         let metadata = [
             ("tokenizer.ggml.model", kind),
             ("tokenizer.ggml.tokens", tokens),
         ];
-        let file = Scratch::gguf("sentencepiece.gguf", &metadata);
+        let file = Scratch::gguf("rwkv.gguf", &metadata);
         let error = refusal(&file.0);
         assert!(
-            error.contains("`llama`") && error.contains("--tokenizer"),
+            error.contains("`rwkv`") && error.contains("--tokenizer"),
             "{error}"
         );
     }

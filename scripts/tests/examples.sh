@@ -100,8 +100,8 @@ refuses "no such file" '/nowhere/x.gguf' -- "${on_small[@]}" --device cpu --mode
 refuses "another architecture" 'qwen3.attention.head_count' -- "${on_small[@]}" --device cpu --model "$models/f16/llama.gguf"
 head -c 300000 "$models/f16/qwen3.gguf" >"$scratch/short.gguf"
 refuses "a file cut short" short.gguf -- "${on_small[@]}" --device cpu --model "$scratch/short.gguf"
-list=$(HIP_EMULATOR_ARCH=$arch,gfx803 CANDLE_HIP_LIBRARY=$(emulator_library debug) "$target/debug/examples/quantized-t5" --list-devices 2>&1) || true
-says "--list-devices" "$list" 'cpu ' 'rocm:0 ' "(emulated $arch)" "kernels built for $arch" 'GiB' 'waves of ' 'cuda ' 'metal '
+list=$(HIP_EMULATOR_ARCH=$arch,gfx906 CANDLE_HIP_LIBRARY=$(emulator_library debug) "$target/debug/examples/quantized-t5" --list-devices 2>&1) || true
+says "--list-devices" "$list" 'cpu ' 'rocm:0 ' "(emulated $arch)" "kernels built for $arch" 'GiB' 'waves of ' 'rocm:1 ' gfx906 'cuda ' 'metal '
 
 if [ -n "$write" ]; then
     {

@@ -10,6 +10,7 @@ use std::io::Cursor;
 mod architectures;
 #[path = "../../examples/small-gguf/models.rs"]
 mod models;
+mod pypi;
 #[path = "../rocm_support/mod.rs"]
 mod support;
 #[path = "../../examples/small-gguf/vocabulary.rs"]
