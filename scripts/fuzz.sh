@@ -22,6 +22,8 @@ command -v cargo-fuzz >/dev/null || fail "cargo-fuzz is missing: cargo install c
 cd "$root"
 # The fuzzer's sanitizers are unstable flags of rustc; nothing else of a nightly toolchain is asked for.
 export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$target/fuzz
+# A backtrace in every error would be most of the work.
+export RUST_BACKTRACE=0
 # The importance matrix is read from a file: in memory, where there is such a place.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 

@@ -8,36 +8,51 @@ use std::fmt::Debug;
 
 /// The CPU, and rocm where it is built in.
 fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu];
+    let rocm: Option<Device> = None;
     #[cfg(feature = "rocm")]
-    devices.push(Device::new_rocm(0).expect("a rocm device"));
-    devices
+    let rocm = rocm.or_else(|| Some(Device::new_rocm(0).expect("a rocm device")));
+    std::iter::once(Device::Cpu).chain(rocm).collect()
 }
 
 /// ggml's types that candle's CPU backend computes with but does not load.
 #[cfg(feature = "rocm")]
 const ONLY_ON_ROCM: &[&str] = &["Q8_1", "Q8K"];
 
+/// An error without the backtraces that `RUST_BACKTRACE` may ask for.
+#[cfg(feature = "rocm")]
+fn words(error: candle_core::Error) -> String {
+    use candle_core::Error;
+    match error {
+        Error::WithBacktrace { inner, .. } => words(*inner),
+        Error::Context { inner, context } => format!("{context}\n{}", words(*inner)),
+        error => error.to_string(),
+    }
+}
+
+/// What came of a file, in words where it was refused.
+#[cfg(feature = "rocm")]
+type Told = Result<Vec<(String, Result<Vec<u8>, String>)>, String>;
+
+#[cfg(feature = "rocm")]
+fn told(outcome: Outcome) -> Told {
+    let entries = outcome.map_err(words)?.into_iter();
+    Ok(entries.map(|(name, v)| (name, v.map_err(words))).collect())
+}
+
 /// Fails unless both devices agree: the same tensors with the same bytes, or the same words.
 #[cfg(feature = "rocm")]
-pub fn same<T: Debug + PartialEq>(
-    cpu: Result<Vec<(String, Result<T, String>)>, String>,
-    rocm: Result<Vec<(String, Result<T, String>)>, String>,
-) {
+pub fn same(cpu: Outcome, rocm: Outcome) {
     let only = |e: &String| {
-        ONLY_ON_ROCM
-            .iter()
-            .any(|t| e.contains(&format!("type {t} is not supported")))
+        let mut types = ONLY_ON_ROCM.iter();
+        types.any(|t| e.contains(&format!("type {t} is not supported")))
     };
-    match (cpu, rocm) {
+    match (told(cpu), told(rocm)) {
         (Ok(cpu), Ok(rocm)) => {
             assert_eq!(cpu.len(), rocm.len());
             for ((name, cpu), (also, rocm)) in cpu.into_iter().zip(rocm) {
                 assert_eq!(name, also);
-                assert!(
-                    cpu == rocm || cpu.as_ref().is_err_and(only),
-                    "{name}: {cpu:?} {rocm:?}"
-                );
+                let agree = cpu == rocm || cpu.as_ref().is_err_and(only);
+                assert!(agree, "{name}: {cpu:?} {rocm:?}");
             }
         }
         (Err(e), Ok(_)) if only(&e) => {}
