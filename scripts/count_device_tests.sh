@@ -43,11 +43,11 @@ candle-nn/tests/cutile_moe.rs warmup_then_token_rows_launch_matches_reference - 
 candle-nn/tests/cutile_moe.rs multi_tile_grouped_launch_matches_reference - cutile compiles for NVIDIA cards only
 candle-nn/tests/cutile_moe.rs shared_routing_composes_gate_and_down_projections - cutile compiles for NVIDIA cards only
 candle-nn/tests/cutile_moe.rs zero_matrix_dimensions_are_rejected - cutile compiles for NVIDIA cards only
-candle-nn/tests/sdpa.rs sdpa_full - sdpa is fused for Metal only, not for CUDA; attention::fused_attention holds what rocm answers
-candle-nn/tests/sdpa.rs sdpa_vector - sdpa is fused for Metal only, not for CUDA; attention::fused_attention holds what rocm answers
-candle-nn/tests/sdpa.rs sdpa_full_softcapping - sdpa is fused for Metal only, not for CUDA; attention::fused_attention holds what rocm answers
-candle-nn/tests/sdpa.rs sdpa_vector_softcapping - sdpa is fused for Metal only, not for CUDA; attention::fused_attention holds what rocm answers
-candle-nn/tests/sdpa.rs sdpa_vector_cross - sdpa is fused for Metal only, not for CUDA; attention::fused_attention holds what rocm answers
+candle-nn/tests/sdpa.rs sdpa_full = candle-nn rocm_sdpa sdpa_full
+candle-nn/tests/sdpa.rs sdpa_vector = candle-nn rocm_sdpa sdpa_vector
+candle-nn/tests/sdpa.rs sdpa_full_softcapping = candle-nn rocm_sdpa sdpa_full_softcapping
+candle-nn/tests/sdpa.rs sdpa_vector_softcapping = candle-nn rocm_sdpa sdpa_vector_softcapping
+candle-nn/tests/sdpa.rs sdpa_vector_cross = candle-nn rocm_sdpa sdpa_vector_cross
 TABLE
 }
 

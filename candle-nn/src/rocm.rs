@@ -5,6 +5,7 @@ use candle::backend::BackendStorage;
 use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{DType, Layout, Result, RocmStorage, Shape};
 
+pub(crate) mod attention;
 pub(crate) mod moe;
 
 const WARP: u32 = 32;

@@ -11,6 +11,7 @@
 //! A CUDA warp is 32 lanes; on a wave64 target it is one half of the wave. Launch geometry is therefore the same on
 //! every target and the same as upstream's for CUDA, up to [`Module::max_threads`] threads a workgroup.
 
+pub mod attention;
 pub mod gemm;
 // The build script reads the columns that the program does not.
 #[allow(dead_code)]
@@ -85,6 +86,7 @@ modules! {
     QUANTIZED_PRODUCT 12, QUANTIZED_DENSE 13, QUANTIZE 14,
     POINTWISE 15, PAIRWISE 16, CONVERT 17, MOVE 18, PICK 19, FOLD 20, ORDER 21, RANDOM 22, QUANTIZED_LOOKUP 23,
     QUANTIZED_TILE 24,
+    ATTENTION_ROWS 25, ATTENTION_TILES 26,
 }
 
 // The build script's own tests run with the crate's. It shares two tables with the program by loading their files.

@@ -68,6 +68,11 @@ const fn own_quantized(name: &'static str, path: &'static str) -> Source {
     }
 }
 
+/// A module of `src/hip/attention/`.
+const fn own_attention(name: &'static str, path: &'static str) -> Source {
+    own_quantized(name, path)
+}
+
 /// A module of upstream's `mmq_gguf/`, 8 waves a workgroup; with 620 it leaves NVIDIA's assembler (from 750 on) out.
 const fn mmq(name: &'static str, path: &'static str) -> Source {
     Source {
@@ -113,6 +118,8 @@ pub const SOURCES: &[Source] = &[
     own("random"),
     own_quantized("quantized_lookup", "quantized/lookup"),
     own_quantized("quantized_tile", "quantized/tile"),
+    own_attention("attention_rows", "attention/rows"),
+    own_attention("attention_tiles", "attention/tiles"),
     Source {
         built: false,
         ..upstream("mmvq_gguf", 256)

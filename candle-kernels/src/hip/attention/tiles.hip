@@ -1,0 +1,245 @@
+// Attention of many rows, on matrix cores: f16 and bf16 on CDNA 2 and 3, RDNA 3 and 4. On other targets the module has
+// but the last row of this table. Names and geometry: src/rocm/attention.rs.
+//
+//   attention_tiles_<t>_<width>    heads of up to `width` elements; a workgroup has four waves of 16 rows each
+//   attention_combine_<t>          joins the pieces of a split context (combine.h)
+//
+// The products are computed transposed, keys x rows and values x rows: a lane then has results of ONE row of q, and the
+// largest score, the sum of powers and the factor of the online softmax are one register each. The scores, once they are
+// powers, are the second product's right operand without a detour through LDS (`operand_of` of matrix_cores.h).
+//
+// A step takes 32 keys: they lie in LDS as read, their values transposed, so that both operands are runs along the summed
+// dimension. q stays in registers where these suffice, else it is read again from the cache at each step.
+#include "combine.h"
+#include "matrix_cores.h"
+
+#if defined(MATRIX_CORES_MFMA) || defined(MATRIX_CORES_WMMA)
+
+constexpr unsigned WAVES = 4;
+constexpr unsigned LANES = CANDLE_WAVE_SIZE;
+constexpr unsigned THREADS = WAVES * LANES;
+constexpr unsigned SIZE = 16;
+/// Keys of a step.
+constexpr unsigned KEYS = 32;
+/// Elements of a 16-byte read.
+constexpr unsigned READ = 8;
+/// Elements from one value's line of keys to the next: 16 bytes more than the keys, which spreads lines over the banks.
+constexpr unsigned VALUE_LINE = KEYS + 8;
+
+/// READ elements, as bits.
+typedef uint16_t Octet __attribute__((ext_vector_type(READ)));
+
+/// Reads that follow stay behind: with all of them in flight registers run out.
+static __device__ __forceinline__ void pause() { __builtin_amdgcn_sched_barrier(0); }
+
+/// Powers are multiplied by this, a power of two which the final division takes out again: f16 then holds those of down to
+/// 2^-28 with all digits. CDNA 2 would take what is below 2^-14 for 0, and a long context may consist of little else.
+template <class T> constexpr float POWERS_EXPONENT = 0;
+template <> constexpr float POWERS_EXPONENT<f16> = 14;
+
+/// The largest and the sum over the lanes that have results of one row: those with the same lane % 16.
+template <class Join> static __device__ __forceinline__ float over_column(float value, Join join) {
+#pragma unroll
+    for (unsigned distance = SIZE; distance < LANES; distance *= 2) {
+        const int bits = __builtin_bit_cast(int, value), lane = candle_compat::lane() ^ distance;
+        value = join(value, __builtin_bit_cast(float, __builtin_amdgcn_ds_bpermute(lane * 4, bits)));
+    }
+    return value;
+}
+
+template <class T, unsigned WIDTH>
+static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, const T *v, const T *mask, T *out,
+                                                       float *partials, const AttentionArgs &args) {
+    typedef MatrixCores<T> Cores;
+    typedef MatrixChunk<T> Chunk;
+    typedef typename Cores::Sums Sums;
+    constexpr unsigned KEY_TILES = KEYS / SIZE, VALUE_TILES = WIDTH / SIZE, RUNS = WIDTH / Chunk::DEPTH;
+    constexpr unsigned KEY_LINE = WIDTH + 8, READS = WIDTH / READ;
+    // q takes RUNS * sizeof(Chunk) / 4 registers beside the VALUE_TILES * RESULTS of the sums.
+    constexpr bool KEEPS_Q = RUNS * sizeof(Chunk) / 4 + VALUE_TILES * Cores::RESULTS <= 160;
+
+    alignas(16) __shared__ T keys[KEYS][KEY_LINE];
+    alignas(16) __shared__ T values[WIDTH][VALUE_LINE];
+
+    const unsigned lane = threadIdx.x % LANES, wave = threadIdx.x / LANES;
+    const AttentionPlace at = place_of(args);
+    const uint32_t wave_row = at.first_row + wave * SIZE, number = wave_row + Cores::line(lane);
+    // Rows beyond the last one repeat it and are not stored.
+    const AttentionRow row(args, at, min(number, at.rows - 1));
+    const T *q_row = row.in_q(args, at, q);
+    const T *mask_row = mask ? row.in_mask(args, at, mask) : nullptr;
+    const uint32_t visible = min(row.visible, at.end_key);
+    // Keys that the workgroup's last row sees, the wave's last one, and the wave's first one, which sees the fewest.
+    const auto seen = [&](uint32_t which) { return min(AttentionRow(args, at, min(which, at.rows - 1)).visible, at.end_key); };
+    const uint32_t end_key = seen(at.first_row + WAVES * SIZE - 1);
+    const uint32_t wave_end = wave_row < at.rows ? seen(wave_row + SIZE - 1) : 0;
+    const uint32_t all_see = seen(wave_row);
+
+    // The last element of a row of v that a read begins with: a row that ends within a read is padded to it.
+    const uint32_t last_value = (args.value_width - 1) / READ * READ;
+    // Reads beyond the width or the context bring what lies at their end once more, which needs no branch: keys beyond the
+    // width are 0 in LDS, scores beyond the context count for nothing, values beyond the width are not stored.
+    const auto load_q = [&](const T *q_row, unsigned run) {
+        Chunk chunk;
+        const unsigned first = run * Chunk::DEPTH + Cores::first_step(lane) * Chunk::INSTRUCTIONS;
+#pragma unroll
+        for (unsigned i = 0; i < Chunk::ELEMENTS / READ; ++i) {
+            const Octet octet = *reinterpret_cast<const Octet *>(q_row + min(first + i * READ, args.width - READ));
+            __builtin_memcpy(reinterpret_cast<Octet *>(chunk.part) + i, &octet, sizeof(octet));
+        }
+        return chunk;
+    };
+    Chunk kept_q[KEEPS_Q ? RUNS : 1];
+    if constexpr (KEEPS_Q) {
+#pragma unroll
+        for (unsigned run = 0; run < RUNS; ++run) kept_q[run] = load_q(q_row, run);
+    }
+
+    Sums sums[VALUE_TILES];
+#pragma unroll
+    for (unsigned i = 0; i < VALUE_TILES; ++i) sums[i] = Sums{};
+    float largest = NEVER, powers = 0;
+
+    const T *all_keys = k + at.batch * args.k_batch + at.key_head * args.k_head;
+    const T *all_values = v + at.batch * args.v_batch + at.key_head * args.v_head;
+    for (uint32_t first = at.first_key; first < end_key; first += KEYS) {
+        const uint32_t count = min(KEYS, end_key - first);
+        // Keys, 16 bytes at a time.
+#pragma unroll
+        for (unsigned i = 0; i < (KEYS * READS + THREADS - 1) / THREADS; ++i) {
+            const unsigned which = i * THREADS + threadIdx.x, key = which / READS, element = which % READS * READ;
+            if (KEYS * READS % THREADS != 0 && key >= KEYS) break;
+            const T *from = all_keys + (first + min(key, count - 1)) * args.k_position + min(element, args.width - READ);
+            const Octet octet = *reinterpret_cast<const Octet *>(from);
+            *reinterpret_cast<Octet *>(&keys[key][element]) = element < args.width ? octet : Octet{};
+        }
+        pause();
+        // Values of two keys, transposed: each pair of elements is one word of LDS. Neighbouring lanes have neighbouring
+        // pairs of keys: their words lie in different banks.
+#pragma unroll
+        for (unsigned i = 0; i < (KEYS / 2 * READS + THREADS - 1) / THREADS; ++i) {
+            const unsigned which = i * THREADS + threadIdx.x, key = which % (KEYS / 2) * 2;
+            const unsigned element = which / (KEYS / 2) * READ;
+            if (KEYS / 2 * READS % THREADS != 0 && element >= WIDTH) break;
+            const T *from = all_values + first * args.v_position + min(element, last_value);
+            const Octet low = *reinterpret_cast<const Octet *>(from + min(key, count - 1) * args.v_position);
+            const Octet high = *reinterpret_cast<const Octet *>(from + min(key + 1, count - 1) * args.v_position);
+#pragma unroll
+            for (unsigned j = 0; j < READ; ++j)
+                *reinterpret_cast<uint32_t *>(&values[element + j][key]) = low[j] | uint32_t(high[j]) << 16;
+        }
+        __syncthreads();
+
+        if (first < wave_end) {
+            // The compiler must not know that these are the same addresses at each step: it would keep them all.
+            const T *q_again = q_row;
+            asm volatile("" : "+v"(q_again));
+            Sums scores[KEY_TILES];
+#pragma unroll
+            for (unsigned i = 0; i < KEY_TILES; ++i) scores[i] = Sums{};
+#pragma unroll
+            for (unsigned run = 0; run < RUNS; ++run) {
+                const Chunk of_q = KEEPS_Q ? kept_q[KEEPS_Q ? run : 0] : load_q(q_again, run);
+#pragma unroll
+                for (unsigned i = 0; i < KEY_TILES; ++i) {
+                    const T *line = &keys[i * SIZE + Cores::line(lane)][run * Chunk::DEPTH];
+                    scores[i] = Chunk::multiply(Chunk::load(lane, line), of_q, scores[i]);
+                }
+                if (!KEEPS_Q || run % 2 == 1) pause();
+            }
+
+            float step_largest = NEVER;
+#pragma unroll
+            for (unsigned i = 0; i < KEY_TILES; ++i)
+#pragma unroll
+                for (unsigned r = 0; r < Cores::RESULTS; ++r) scores[i][r] *= args.scale;
+            // One branch for all: products that wait behind a branch keep their operands in registers.
+            if (args.cap != 0.0f) {
+#pragma unroll
+                for (unsigned i = 0; i < KEY_TILES; ++i)
+#pragma unroll
+                    for (unsigned r = 0; r < Cores::RESULTS; ++r) scores[i][r] = capped(args, scores[i][r]);
+            }
+            if (mask || first + KEYS > all_see) {
+#pragma unroll
+                for (unsigned i = 0; i < KEY_TILES; ++i)
+#pragma unroll
+                    for (unsigned r = 0; r < Cores::RESULTS; ++r) {
+                        const uint32_t key = first + i * SIZE + Cores::row(lane, r);
+                        float score = scores[i][r];
+                        if (mask && key < visible) score += static_cast<float>(mask_row[key * args.mask_key]) * LOG2_E;
+                        scores[i][r] = key < visible ? score : NEVER;
+                    }
+            }
+#pragma unroll
+            for (unsigned i = 0; i < KEY_TILES; ++i)
+#pragma unroll
+                for (unsigned r = 0; r < Cores::RESULTS; ++r) step_largest = fmaxf(step_largest, scores[i][r]);
+            step_largest = over_column(step_largest, [](float a, float b) { return fmaxf(a, b); });
+
+            const float now = fmaxf(largest, step_largest), base = base_of(now);
+            // A wave whose rows all keep their largest score keeps its sums. The test must be uniform: matrix cores follow.
+            if (__builtin_amdgcn_ballot_w64(now > largest) != 0) {
+                const float shrink = exp2_of(largest - base);
+                powers *= shrink;
+#pragma unroll
+                for (unsigned i = 0; i < VALUE_TILES; ++i) sums[i] *= shrink;
+                largest = now;
+            }
+#pragma unroll
+            for (unsigned i = 0; i < KEY_TILES; ++i) {
+#pragma unroll
+                for (unsigned r = 0; r < Cores::RESULTS; ++r) {
+                    scores[i][r] = exp2_of(scores[i][r] - (base - POWERS_EXPONENT<T>));
+                    powers += scores[i][r];
+                }
+                const auto weights = Cores::operand_of(lane, scores[i]);
+#pragma unroll
+                for (unsigned tile = 0; tile < VALUE_TILES; ++tile) {
+                    typename Cores::Fragment line;
+                    const T *from = &values[tile * SIZE + Cores::line(lane)][i * SIZE + Cores::first_step(lane)];
+                    __builtin_memcpy(&line, __builtin_assume_aligned(from, sizeof(line) < 16 ? 8 : 16), sizeof(line));
+                    sums[tile] = Cores::multiply(line, weights, sums[tile]);
+                    if (tile % 4 == 3) pause();
+                }
+            }
+        }
+        __syncthreads();
+    }
+
+    powers = over_column(powers, [](float a, float b) { return a + b; });
+    if (number >= at.rows) return;
+    const float factor = args.splits == 1 ? 1.0f / powers : 1.0f;
+    T *to = out + row.number(args, at) * args.value_width;
+    float *partial = partial_of(args, partials, row.number(args, at), at.split);
+#pragma unroll
+    for (unsigned tile = 0; tile < VALUE_TILES; ++tile)
+#pragma unroll
+        for (unsigned r = 0; r < Cores::RESULTS; ++r) {
+            const uint32_t element = tile * SIZE + Cores::row(lane, r);
+            if (element >= args.value_width) continue;
+            if (args.splits == 1) to[element] = static_cast<T>(sums[tile][r] * factor);
+            else partial[2 + element] = sums[tile][r];
+        }
+    if (args.splits > 1 && lane < SIZE) {
+        partial[0] = largest;
+        partial[1] = powers;
+    }
+}
+
+#define TILES_KERNEL(T, NAME, WIDTH)                                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS) attention_tiles_##NAME##_##WIDTH(                       \
+        const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
+        attention_tiles<T, WIDTH>(q, k, v, mask, out, partials, args);                                            \
+    }
+
+#define KERNELS(T, NAME) \
+    TILES_KERNEL(T, NAME, 64) TILES_KERNEL(T, NAME, 96) TILES_KERNEL(T, NAME, 128) TILES_KERNEL(T, NAME, 256)
+
+KERNELS(f16, f16)
+KERNELS(bf16, bf16)
+
+#endif
+
+COMBINE_KERNEL(f16, f16)
+COMBINE_KERNEL(bf16, bf16)

@@ -1,0 +1,344 @@
+//! Scaled dot-product attention: which kernel of `src/hip/attention/` to launch, how, and with what.
+//!
+//! | kernel | for | a workgroup has |
+//! | --- | --- | --- |
+//! | `attention_rows_<type>_<chunks>_<rows>` | few rows; any number where there are no matrix cores for the type | [`WARPS`] warps of 32 threads |
+//! | `attention_tiles_<type>_<width>` | f16 and bf16 on cards with matrix cores | [`WAVES`] waves, each with 16 rows |
+//! | `attention_combine_<type>`, in both modules | joining the pieces of a split context | a row of the result |
+//!
+//! The first two take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
+//! in `out` unless the context is split; then it is in `partials`, from where `attention_combine` takes it with
+//! `(partials, out, splits, value_width)`.
+
+/// Warps of a workgroup of `attention_rows`; `WARPS` of rows.hip.
+pub const WARPS: u32 = 4;
+/// Keys that a warp of `attention_rows` takes at a time; `KEYS` of rows.hip.
+const WARP_KEYS: u32 = 32;
+/// Waves of a workgroup of `attention_tiles`; `WAVES` of tiles.hip.
+pub const WAVES: u32 = 4;
+/// Rows of a workgroup of `attention_tiles`.
+const TILE_ROWS: u32 = WAVES * 16;
+/// Bytes of a row for each of the `chunks` of `attention_rows`: eight lanes read 16 each.
+const CHUNK_BYTES: usize = 128;
+/// Bytes of one read.
+pub const READ_BYTES: usize = 16;
+/// Positions lie less than so many bytes apart: `attention_rows` counts the bytes over 64 of them in 32 bits.
+pub const MOST_STEP_BYTES: usize = 1 << 26;
+/// From here on `attention_rows` would read the context more than once. A tile of the matrix cores then executes fewer
+/// instructions though most of its rows are empty (emulated, f16, 8 rows of 128, a context of 1024: 31 thousand on gfx90a
+/// and 47 on gfx1100 against 67 and 150).
+const LEAST_TILE_ROWS: u64 = 5;
+/// Workgroups for each compute unit below which the context is split: so many of their waves hide each other's waiting.
+const WORKGROUPS_PER_UNIT: u64 = 4;
+/// A piece of the context is not shorter than this, or starting and joining it costs more than it does.
+const LEAST_SPLIT_KEYS: u32 = WARPS * WARP_KEYS;
+/// HIP limits a grid to 2^32 - 1 threads along x.
+const MOST_WORKGROUPS: u64 = u32::MAX as u64 / 256;
+
+/// Names of the kernels of `attention_rows` for 1, 2, 4 and 8 chunks: for one row, and for as many as registers allow.
+const ROWS_KERNELS: [(&str, u32, &str); 4] = [
+    ("1_1", 4, "1_4"),
+    ("2_1", 4, "2_4"),
+    ("4_1", 2, "4_2"),
+    ("8_1", 1, "8_1"),
+];
+/// Widths of the kernels of `attention_tiles`.
+const TILES_KERNELS: [(usize, &str); 4] = [(64, "64"), (96, "96"), (128, "128"), (256, "256")];
+
+/// Strides of an operand in elements: from batch entry to batch entry, head to head, position to position.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Strides {
+    pub batch: i64,
+    pub head: i64,
+    pub position: i64,
+}
+
+/// `AttentionArgs` of attention.h, byte for byte: 152 bytes without padding.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Args {
+    pub q: Strides,
+    pub k: Strides,
+    pub v: Strides,
+    pub mask: Strides,
+    pub mask_key: i64,
+    pub key_heads: u32,
+    pub group: u32,
+    pub queries: u32,
+    pub keys: u32,
+    pub width: u32,
+    pub value_width: u32,
+    pub splits: u32,
+    pub split_keys: u32,
+    pub causal: u32,
+    pub tile_rows: u32,
+    pub scale: f32,
+    pub cap: f32,
+}
+
+/// What the choice depends on about the card.
+#[derive(Debug, Clone, Copy)]
+pub struct Card<'a> {
+    /// Its target without features, such as `gfx1100`.
+    pub target: &'a str,
+    pub wave_size: u32,
+    pub compute_units: u32,
+}
+
+/// An attention to compute: `[batches, key_heads * group, queries, width]` queries with `[batches, key_heads, keys, …]`
+/// keys and values. None of the sizes is 0.
+#[derive(Debug, Clone, Copy)]
+pub struct Problem {
+    pub batches: usize,
+    pub key_heads: usize,
+    /// Heads of q that share one of k and v.
+    pub group: usize,
+    pub queries: usize,
+    pub keys: usize,
+    /// Elements of a row of q and k; a multiple of [`READ_BYTES`].
+    pub width: usize,
+    /// Elements of a row of v and of the result.
+    pub value_width: usize,
+    pub element_bytes: usize,
+    pub q: Strides,
+    pub k: Strides,
+    pub v: Strides,
+    /// From position to position is from query to query.
+    pub mask: Strides,
+    /// From key to key of the mask.
+    pub mask_key: i64,
+    /// Whether a query sees only the keys up to its own place, the last query all of them.
+    pub causal: bool,
+    pub scale: f32,
+    /// 1 for scores as they are, else `cap * tanh(score / cap)`.
+    pub softcapping: f32,
+}
+
+/// How to launch an attention.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The kernel is `<prefix>_<type>_<suffix>`; `tiles` says in which module.
+    pub prefix: &'static str,
+    pub suffix: &'static str,
+    pub tiles: bool,
+    pub grid: [u32; 3],
+    pub block: [u32; 3],
+    pub args: Args,
+    /// Numbers of f32 that `partials` has to hold; 0 when the context is not split.
+    pub partials: usize,
+}
+
+/// An attention that no kernel computes; the message names the size and the limit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unsupported(String);
+
+impl std::fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// Whether a card multiplies matrices of f16 and bf16 as tiles.hip does.
+fn has_matrix_cores(target: &str) -> bool {
+    matches!(target, "gfx90a" | "gfx942")
+        || target.starts_with("gfx11")
+        || target.starts_with("gfx12")
+}
+
+impl Problem {
+    /// The launch for this attention on `card`.
+    pub fn plan(&self, card: &Card<'_>) -> Result<Plan, Unsupported> {
+        let size = |what: &str, value: usize| {
+            u32::try_from(value)
+                .map_err(|_| Unsupported(format!("{what} {value} is more than {}", u32::MAX)))
+        };
+        let rows = self.group as u64 * self.queries as u64;
+        size(
+            "the number of queries that share a key head,",
+            rows as usize,
+        )?;
+        let pairs = self.batches as u64 * self.key_heads as u64;
+        let widest = self.width.max(self.value_width);
+        let tiles_kernel = TILES_KERNELS.iter().find(|(width, _)| widest <= *width);
+        let keys = size("the number of keys", self.keys)?;
+        // Workgroups that keep the card busy.
+        let wanted = WORKGROUPS_PER_UNIT * u64::from(card.compute_units.max(1));
+        let workgroups = |tile_rows: u32| rows.div_ceil(u64::from(tile_rows)) * pairs;
+
+        let tiles =
+            self.element_bytes == 2 && has_matrix_cores(card.target) && rows >= LEAST_TILE_ROWS;
+        let (prefix, suffix, tiles, tile_rows, threads) = match tiles_kernel {
+            Some((_, suffix)) if tiles => {
+                let threads = WAVES * card.wave_size;
+                ("attention_tiles", *suffix, true, TILE_ROWS, threads)
+            }
+            _ => {
+                let bytes = widest * self.element_bytes;
+                let chunks = bytes.div_ceil(CHUNK_BYTES).next_power_of_two().ilog2() as usize;
+                let Some((one, several, name)) = ROWS_KERNELS.get(chunks) else {
+                    let most = (CHUNK_BYTES << (ROWS_KERNELS.len() - 1)) / self.element_bytes;
+                    return Err(Unsupported(format!(
+                        "heads of {} and values of {} elements are too wide: {most} of this type are the most",
+                        self.width, self.value_width
+                    )));
+                };
+                let (suffix, at_once) = if rows > 1 {
+                    (*name, *several)
+                } else {
+                    (*one, 1)
+                };
+                // Warps with rows of their own need no joining, but there have to be enough of them. A context of two
+                // steps would leave half of the sharing warps without work.
+                let own = at_once * WARPS;
+                let apart = rows > u64::from(at_once)
+                    && (keys <= 2 * WARP_KEYS || workgroups(own) >= wanted);
+                let tile_rows = if apart { own } else { at_once };
+                ("attention_rows", suffix, false, tile_rows, WARPS * 32)
+            }
+        };
+
+        let count = workgroups(tile_rows);
+        if count > MOST_WORKGROUPS {
+            return Err(Unsupported(format!(
+                "{} heads of {} queries take {count} workgroups: {MOST_WORKGROUPS} are the most",
+                pairs * self.group as u64,
+                self.queries
+            )));
+        }
+        let most_splits = u64::from(keys.div_ceil(LEAST_SPLIT_KEYS));
+        let splits = wanted.div_ceil(count).min(most_splits) as u32;
+        // Whole rounds of a workgroup's warps.
+        let split_keys = keys.div_ceil(splits).next_multiple_of(LEAST_SPLIT_KEYS);
+        let splits = keys.div_ceil(split_keys);
+        let log2_e = std::f32::consts::LOG2_E;
+        let (scale, cap) = match self.softcapping {
+            1.0 => (self.scale * log2_e, 0.0),
+            cap => (self.scale / cap, cap * log2_e),
+        };
+        let args = Args {
+            q: self.q,
+            k: self.k,
+            v: self.v,
+            mask: self.mask,
+            mask_key: self.mask_key,
+            key_heads: size("the number of key heads", self.key_heads)?,
+            group: self.group as u32,
+            queries: self.queries as u32,
+            keys,
+            width: self.width as u32,
+            value_width: self.value_width as u32,
+            splits,
+            split_keys,
+            causal: self.causal.into(),
+            tile_rows,
+            scale,
+            cap,
+        };
+        let partials = match splits {
+            1 => 0,
+            _ => (rows * pairs) as usize * splits as usize * (self.value_width + 2),
+        };
+        Ok(Plan {
+            prefix,
+            suffix,
+            tiles,
+            grid: [count as u32, splits, 1],
+            block: [threads, 1, 1],
+            args,
+            partials,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CARD: Card<'_> = Card {
+        target: "gfx1100",
+        wave_size: 32,
+        compute_units: 48,
+    };
+
+    fn problem() -> Problem {
+        let strides = Strides::default();
+        Problem {
+            batches: 1,
+            key_heads: 8,
+            group: 4,
+            queries: 1,
+            keys: 1000,
+            width: 128,
+            value_width: 128,
+            element_bytes: 2,
+            q: strides,
+            k: strides,
+            v: strides,
+            mask: strides,
+            mask_key: 0,
+            causal: false,
+            scale: 0.125,
+            softcapping: 1.0,
+        }
+    }
+
+    #[test]
+    fn args_have_the_kernels_layout() {
+        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4);
+        assert_eq!(std::mem::align_of::<Args>(), 8);
+    }
+
+    /// Eight key heads do not fill 48 compute units: each context is cut, into pieces that cover it without overlap.
+    #[test]
+    fn decoding_splits_the_context() {
+        let plan = problem().plan(&CARD).unwrap();
+        assert_eq!((plan.prefix, plan.suffix), ("attention_rows", "2_4"));
+        assert_eq!((plan.args.splits, plan.args.split_keys), (8, 128));
+        assert_eq!(plan.grid, [8, 8, 1]);
+        assert_eq!(plan.partials, 32 * 8 * 130);
+        let many = Problem {
+            batches: 64,
+            ..problem()
+        };
+        assert_eq!(many.plan(&CARD).unwrap().args.splits, 1);
+    }
+
+    #[test]
+    fn many_rows_take_the_matrix_cores_where_there_are_any() {
+        let prompt = Problem {
+            queries: 512,
+            ..problem()
+        };
+        let plan = prompt.plan(&CARD).unwrap();
+        assert_eq!((plan.prefix, plan.suffix), ("attention_tiles", "128"));
+        assert_eq!((plan.grid, plan.block), ([256, 1, 1], [128, 1, 1]));
+        for card in ["gfx1030", "sm_90", "gfx906"].map(|target| Card { target, ..CARD }) {
+            let plan = prompt.plan(&card).unwrap();
+            assert_eq!((plan.prefix, plan.suffix), ("attention_rows", "2_4"));
+            // 128 rows a head, in workgroups whose warps have rows of their own.
+            assert_eq!((plan.grid[0], plan.args.tile_rows), (8 * 128, 16));
+        }
+        let exact = Problem {
+            element_bytes: 4,
+            ..prompt
+        };
+        assert_eq!(exact.plan(&CARD).unwrap().suffix, "4_2");
+    }
+
+    #[test]
+    fn heads_that_are_too_wide_are_named() {
+        let wide = Problem {
+            width: 576,
+            value_width: 512,
+            ..problem()
+        };
+        let error = wide.plan(&CARD).unwrap_err().to_string();
+        assert!(
+            error.contains("576") && error.contains("512 of this type"),
+            "{error}"
+        );
+    }
+}
