@@ -1,9 +1,25 @@
 //! Blocks of quantized tensors on rocm: made on the device, brought there, and brought back.
 use candle_core::quantized::gguf_file::{self, Value};
 use candle_core::quantized::rocm::{QRocmStorage, STAGING_BYTES};
+use candle_core::quantized::{ggml_file, imatrix_file};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Result, Tensor};
 use rand::{rngs::StdRng, Rng, SeedableRng};
+
+const QUANTIZED: [GgmlDType; 12] = [
+    GgmlDType::Q4_0,
+    GgmlDType::Q4_1,
+    GgmlDType::Q5_0,
+    GgmlDType::Q5_1,
+    GgmlDType::Q8_0,
+    GgmlDType::Q8_1,
+    GgmlDType::Q2K,
+    GgmlDType::Q3K,
+    GgmlDType::Q4K,
+    GgmlDType::Q5K,
+    GgmlDType::Q6K,
+    GgmlDType::Q8K,
+];
 
 fn rocm() -> Result<Device> {
     Device::new_rocm(0)
@@ -125,7 +141,13 @@ fn every_other_way_to_quantize_gives_the_cpus_bits() -> Result<()> {
         let onto = QTensor::quantize_onto(&on_cpu, dtype, &device)?;
         assert_eq!(onto.data()?, expected.data()?, "{dtype:?}");
     }
-    for dtype in [GgmlDType::Q4K, GgmlDType::Q6K] {
+    for dtype in [
+        GgmlDType::Q2K,
+        GgmlDType::Q3K,
+        GgmlDType::Q4K,
+        GgmlDType::Q5K,
+        GgmlDType::Q6K,
+    ] {
         let expected = QTensor::quantize_imatrix(&on_cpu, &importance, dtype)?;
         let there = QTensor::quantize_imatrix(&on_rocm, &importance, dtype)?;
         assert_eq!(there.data()?, expected.data()?, "{dtype:?}");
@@ -224,6 +246,138 @@ fn a_gguf_file_loads_as_on_the_cpu() -> Result<()> {
             (on_cpu.dtype(), on_cpu.shape())
         );
         assert_eq!(there.data()?, on_cpu.data()?, "{name}");
+    }
+    Ok(())
+}
+
+/// Every pattern of bits: scales that are subnormal, infinite or NaN, and integers that no quantizer would pair with them.
+/// Numbers have the CPU's bits; of a NaN the payload is left open.
+#[test]
+fn any_blocks_dequantize_as_on_the_cpu() -> Result<()> {
+    let mut rng = StdRng::seed_from_u64(13);
+    let device = rocm()?;
+    for dtype in QUANTIZED {
+        let (rows, k) = (40, 256);
+        let len = rows * k / dtype.block_size() * dtype.type_size();
+        let bytes: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+        let tensor = |device: &Device| -> Result<QTensor> {
+            let storage = QStorage::from_data(bytes.clone().into(), device, dtype)?;
+            QTensor::new(storage, (rows, k))
+        };
+        let on_cpu = tensor(&Device::Cpu)?.dequantize(&Device::Cpu)?;
+        let there = tensor(&device)?;
+        for (what, found) in [
+            ("f32", there.dequantize(&device)?),
+            ("f16", there.dequantize_f16(&device)?),
+        ] {
+            let expected = on_cpu.to_dtype(found.dtype())?.to_dtype(DType::F32)?;
+            let floats = |t: &Tensor| t.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+            let found = floats(&found.to_device(&Device::Cpu)?)?;
+            for (i, (e, f)) in floats(&expected)?.iter().zip(&found).enumerate() {
+                assert!(
+                    e.to_bits() == f.to_bits() || e.is_nan() && f.is_nan(),
+                    "{dtype:?} to {what}, element {i}: {e} on the CPU, {f} on rocm"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn zeros_of_every_type() -> Result<()> {
+    let device = rocm()?;
+    for dtype in QUANTIZED {
+        let storage = QRocmStorage::zeros(device.as_rocm_device()?, 512, dtype)?;
+        let bytes = 512 / dtype.block_size() * dtype.type_size();
+        assert_eq!(storage.storage_size_in_bytes(), bytes);
+        assert_eq!(storage.data()?, vec![0; bytes], "{dtype:?}");
+        let tensor = QTensor::new(QStorage::Rocm(storage), (2, 256))?;
+        let values = tensor.dequantize(&device)?.to_vec2::<f32>()?;
+        assert_eq!(values, vec![vec![0.; 256]; 2], "{dtype:?}");
+    }
+    Ok(())
+}
+
+/// A file as llama.cpp wrote them before GGUF, version 3 of "ggjt": numbers of 32 bits, tensors aligned to 32 bytes.
+#[test]
+fn a_ggml_file_loads_as_on_the_cpu() -> Result<()> {
+    let tensor = Tensor::from_vec(rows()[..4 * 256].to_vec(), (4, 256), &Device::Cpu)?;
+    // Number of the type in the file.
+    let types = [
+        (GgmlDType::F32, 0u32),
+        (GgmlDType::F16, 1),
+        (GgmlDType::Q4_0, 2),
+        (GgmlDType::Q8_0, 8),
+        (GgmlDType::Q4K, 12),
+    ];
+    let mut file: Vec<u8> = Vec::new();
+    // The magic, the version, seven sizes of the model: a vocabulary of none.
+    for word in [0x67676a74u32, 3, 0, 256, 1, 1, 1, 1, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    for (dtype, number) in types {
+        let name = format!("{dtype:?}");
+        for word in [2, name.len() as u32, number, 256, 4] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(name.as_bytes());
+        file.resize(file.len().next_multiple_of(32), 0);
+        file.extend(QTensor::quantize(&tensor, dtype)?.data()?.iter());
+    }
+    let device = rocm()?;
+    let content = ggml_file::Content::read(&mut std::io::Cursor::new(&file), &device)?;
+    assert_eq!(content.tensors.len(), types.len());
+    for (dtype, _) in types {
+        let there = &content.tensors[&format!("{dtype:?}")];
+        assert!(there.device().is_rocm());
+        assert_eq!(
+            (there.dtype(), there.shape().dims()),
+            (dtype, &[4, 256][..])
+        );
+        let expected = QTensor::quantize(&tensor, dtype)?;
+        assert_eq!(there.data()?, expected.data()?, "{dtype:?}");
+        let dense = there.dequantize(&device)?.to_vec2::<f32>()?;
+        let expected = expected.dequantize(&Device::Cpu)?.to_vec2::<f32>()?;
+        assert_eq!(dense, expected, "{dtype:?}");
+    }
+    Ok(())
+}
+
+/// An importance matrix from llama.cpp's file (a name, a count of calls, sums of squares) weights the quantizer on rocm as
+/// on the CPU, and changes what it makes.
+#[test]
+fn an_imatrix_file_weights_the_quantizer() -> Result<()> {
+    let mut rng = StdRng::seed_from_u64(14);
+    let values: Vec<f32> = (0..3 * 256)
+        .map(|_| rng.random_range(-1f32..1f32))
+        .collect();
+    let sums: Vec<f32> = (0..256).map(|_| rng.random_range(0.1f32..200f32)).collect();
+    let name = "blk.0.ffn_up.weight";
+    let mut file: Vec<u8> = Vec::new();
+    for word in [1, name.len() as i32] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(name.as_bytes());
+    for word in [7i32, sums.len() as i32] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(sums.iter().flat_map(|v| v.to_le_bytes()));
+    let path = std::env::temp_dir().join(format!("candle-imatrix-{}", std::process::id()));
+    std::fs::write(&path, file)?;
+    let matrix = imatrix_file::load_imatrix(&path)?;
+    std::fs::remove_file(&path)?;
+    let importance = &matrix[name];
+
+    let device = rocm()?;
+    let on_cpu = Tensor::from_vec(values, (3, 256), &Device::Cpu)?;
+    let on_rocm = on_cpu.to_device(&device)?;
+    for dtype in [GgmlDType::Q2K, GgmlDType::Q4K] {
+        let expected = QTensor::quantize_imatrix(&on_cpu, importance, dtype)?;
+        let there = QTensor::quantize_imatrix(&on_rocm, importance, dtype)?;
+        assert_eq!(there.data()?, expected.data()?, "{dtype:?}");
+        let plain = QTensor::quantize(&on_rocm, dtype)?;
+        assert_ne!(there.data()?, plain.data()?, "{dtype:?}");
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Loading a GGUF file onto rocm: what it costs in host memory, and how long beside a plain copy of the file.
 //!
-//! `CANDLE_LOADING_MIB` is the size of the file, 48 unless set. The numbers are printed (`--nocapture`).
+//! `CANDLE_LOADING_MIB` is the size of the file, 48 unless set. The numbers are printed (`--nocapture`);
+//! scripts/bench_load.sh does so for a gigabyte.
 use candle_core::quantized::gguf_file::{self, Content};
 use candle_core::quantized::rocm::STAGING_BYTES;
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{DType, Device, Result, Tensor};
 use std::fs::File;
 use std::io::BufReader;
@@ -33,10 +34,14 @@ fn reset_peak() {
 }
 
 fn write_model(path: &std::path::Path, mib: usize) -> Result<()> {
-    // Rows of 1024 elements in Q8_0, 34 bytes for each 32.
-    let rows = mib * MIB / (1024 / 32 * 34) / TENSORS;
-    let values = Tensor::arange(0f32, 1024., &Device::Cpu)?.broadcast_as((rows, 1024))?;
-    let tensor = QTensor::quantize(&values.contiguous()?, GgmlDType::Q8_0)?;
+    // Rows of 1024 elements in Q8_0, 34 bytes for each 32. One is quantized and repeated: a gigabyte would take minutes.
+    let row = Tensor::arange(0f32, 1024., &Device::Cpu)?.reshape((1, 1024))?;
+    let row = QTensor::quantize(&row, GgmlDType::Q8_0)?
+        .data()?
+        .into_owned();
+    let rows = mib * MIB / row.len() / TENSORS;
+    let blocks = QStorage::from_data(row.repeat(rows).into(), &Device::Cpu, GgmlDType::Q8_0)?;
+    let tensor = QTensor::new(blocks, (rows, 1024))?;
     let tensors: Vec<String> = (0..TENSORS).map(|i| format!("blk.{i}.weight")).collect();
     let tensors: Vec<_> = tensors
         .iter()

@@ -1,6 +1,6 @@
 //! Quantized products on rocm against f64, within a bound that follows from rounding the activations to int8.
-use candle_core::quantized::rocm::{set_product_kernels, ProductKernels};
-use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
+use candle_core::quantized::rocm::{set_force_dmmv, set_product_kernels, ProductKernels};
+use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{DType, Device, Module, Result, Tensor};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 use std::sync::Mutex;
@@ -123,7 +123,10 @@ fn check(
     Ok(())
 }
 
-/// Row counts on both sides of every switch between kernels and of the tiles, k that is and is no multiple of 512.
+/// Rows of activations on both sides of every switch between kernels and of the tiles.
+const ROWS: [usize; 8] = [1, 2, 3, 5, 8, 9, 33, 130];
+
+/// Even and odd rows of weights, k that is and is no multiple of 512.
 fn sweep(
     kernels: ProductKernels,
     dtypes: &[DType],
@@ -133,7 +136,7 @@ fn sweep(
         for &(n, k) in weights_shapes {
             let (q, w) = weights(random(n, k, 1., 1), n, k, dtype)?;
             let q = QMatMul::from_qtensor(q)?;
-            for rows in [1, 2, 3, 5, 8, 9, 33, 130] {
+            for rows in ROWS {
                 let x = Tensor::from_vec(random(rows, k, 3., 2), (rows, k), &Device::Cpu)?;
                 for float in dtypes {
                     let x = x.to_dtype(*float)?;
@@ -166,6 +169,22 @@ fn products_by_translated_kernels() -> Result<()> {
     )
 }
 
+/// So many rows that some targets dequantize the weights and multiply in bf16: the same bound holds.
+#[test]
+fn hundreds_of_rows() -> Result<()> {
+    for dtype in QUANTIZED {
+        let (rows, n, k) = (257, 66, 256);
+        let (q, w) = weights(random(n, k, 1., 19), n, k, dtype)?;
+        let q = QMatMul::from_qtensor(q)?;
+        let x = Tensor::from_vec(random(rows, k, 3., 20), (rows, k), &Device::Cpu)?;
+        for float in [DType::F32, DType::BF16] {
+            let what = format!("{dtype:?} [{rows}, {k}] x [{n}, {k}] {float:?}");
+            check(ProductKernels::Own, &q, &w, &x.to_dtype(float)?, n, &what)?;
+        }
+    }
+    Ok(())
+}
+
 /// k of a few blocks only, which no kernel's stride divides.
 #[test]
 fn short_rows_of_the_simple_types() -> Result<()> {
@@ -189,34 +208,122 @@ fn short_rows_of_the_simple_types() -> Result<()> {
     Ok(())
 }
 
-/// Zeros, the largest weights, denormal scales, one element that outweighs its block.
+/// Zeros, scales as large as f16 has them, subnormal scales, one element that outweighs its block.
 #[test]
 fn adversarial_values() -> Result<()> {
-    let (n, k) = (6, 512);
-    let at = |f: &dyn Fn(usize) -> f32| -> Vec<f32> { (0..n * k).map(f).collect() };
+    let k = 512;
+    let at = |f: &dyn Fn(usize) -> f32| -> Vec<f32> { (0..9 * k).map(f).collect() };
+    // Q4_0's scale is an eighth of the largest value, that of Q5_0 a sixteenth; below 65520 it is finite in every type.
+    let largest = at(&|i| if i % 2 == 0 { 490e3 } else { -490e3 });
     let cases = [
         ("zeros", at(&|_| 0.)),
-        ("largest", at(&|i| if i % 2 == 0 { 500. } else { -500. })),
-        ("denormal", at(&|i| 1e-6 * ((i % 7) as f32 - 3.))),
+        ("largest", largest),
+        ("subnormal", at(&|i| 1e-6 * ((i % 7) as f32 - 3.))),
         ("spike", at(&|i| if i % 32 == 5 { 100. } else { 0.01 })),
     ];
     for dtype in QUANTIZED {
         for (name, values) in &cases {
-            let (q, w) = weights(values.clone(), n, k, dtype)?;
-            if w.iter().any(|w| !w.is_finite()) {
-                continue;
+            // Types with a minimum in f16 cannot hold -490000.
+            let has_minimum = matches!(
+                dtype,
+                GgmlDType::Q4_1
+                    | GgmlDType::Q5_1
+                    | GgmlDType::Q2K
+                    | GgmlDType::Q4K
+                    | GgmlDType::Q5K
+            );
+            let scale = match *name == "largest" && has_minimum {
+                true => 60e3 / 490e3,
+                false => 1.,
+            };
+            let values: Vec<f32> = values.iter().map(|v| v * scale).collect();
+            for n in [8, 9] {
+                let (q, w) = weights(values[..n * k].to_vec(), n, k, dtype)?;
+                assert!(w.iter().all(|w| w.is_finite()), "{dtype:?} {name}");
+                let q = QMatMul::from_qtensor(q)?;
+                for rows in ROWS {
+                    let x = Tensor::from_vec(values[..k].repeat(rows), (rows, k), &Device::Cpu)?;
+                    let what = format!("{dtype:?} {name} {rows} rows, {n} of the weights");
+                    check(ProductKernels::Own, &q, &w, &x, n, &what)?;
+                }
             }
-            let q = QMatMul::from_qtensor(q)?;
-            for rows in [1, 2, 12] {
-                let x = Tensor::from_vec(values[..k].repeat(rows), (rows, k), &Device::Cpu)?;
-                check(
-                    ProductKernels::Own,
-                    &q,
-                    &w,
-                    &x,
-                    n,
-                    &format!("{dtype:?} {name} {rows} rows"),
-                )?;
+        }
+    }
+    Ok(())
+}
+
+/// Blocks that hold any bits, NaN and infinite scales among them: a result is no number exactly where the CPU's product
+/// with the dequantized blocks is none.
+#[test]
+fn what_is_no_number_is_none_on_the_cpu() -> Result<()> {
+    let device = rocm()?;
+    let (n, k) = (33, 256);
+    let mut rng = StdRng::seed_from_u64(15);
+    for dtype in QUANTIZED {
+        let len = n * k / dtype.block_size() * dtype.type_size();
+        let mut blocks: Vec<u8> = (0..len).map(|_| rng.random()).collect();
+        if dtype == GgmlDType::Q8K {
+            // Its scale is f32, and a random one may overflow in a weight or in the product with a sum of integers.
+            for block in blocks.chunks_mut(dtype.type_size()) {
+                let scales = [1e30, -1e20, 1e-42, f32::NAN, f32::INFINITY];
+                block[..4].copy_from_slice(&scales[rng.random_range(0..5)].to_le_bytes());
+            }
+        }
+        let tensor = |device: &Device| -> Result<QTensor> {
+            let storage = QStorage::from_data(blocks.clone().into(), device, dtype)?;
+            QTensor::new(storage, (n, k))
+        };
+        let dense = tensor(&Device::Cpu)?.dequantize(&Device::Cpu)?;
+        let q = QMatMul::QTensor(tensor(&device)?.into());
+        for rows in ROWS {
+            // Small activations: finite weights give finite products.
+            let x = Tensor::from_vec(random(rows, k, 1e-3, 16), (rows, k), &Device::Cpu)?;
+            let expected = x.matmul(&dense.t()?)?.to_vec2::<f32>()?;
+            let found = own(&q, &x.to_device(&device)?)?.to_vec2::<f32>()?;
+            for (e, f) in expected.concat().iter().zip(found.concat()) {
+                assert_eq!(
+                    e.is_finite(),
+                    f.is_finite(),
+                    "{dtype:?} {rows} rows: {e} on the CPU, {f}"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// With `set_force_dmmv` activations stay in f32: the bound is that of f32 sums alone.
+#[test]
+fn forced_dequantization_keeps_the_activations() -> Result<()> {
+    let device = rocm()?;
+    for dtype in QUANTIZED {
+        for (n, k) in [(9, 256), (8, 768)] {
+            let (q, w) = weights(random(n, k, 1., 17), n, k, dtype)?;
+            let q = QMatMul::QTensor(q.into());
+            for rows in [1, 2, 9] {
+                let x = random(rows, k, 1., 18);
+                let there = Tensor::from_slice(&x, (rows, k), &device)?;
+                let found = with_kernels(ProductKernels::Own, || {
+                    set_force_dmmv(true);
+                    let out = q.forward(&there);
+                    set_force_dmmv(false);
+                    out
+                })?;
+                let found = found.flatten_all()?.to_vec1::<f32>()?;
+                for (row, x) in x.chunks(k).enumerate() {
+                    for (column, w) in w.chunks(k).enumerate() {
+                        let products = w.iter().zip(x).map(|(w, x)| *w as f64 * *x as f64);
+                        let expected: f64 = products.clone().sum();
+                        let absolute: f64 = products.map(f64::abs).sum();
+                        // A weight is a product and a sum of f32 itself, and its sum with others k more.
+                        let bound = (k + 2) as f64 * 2f64.powi(-24) * absolute;
+                        let found = found[row * n + column] as f64;
+                        assert!(
+                            (found - expected).abs() <= bound,
+                            "{dtype:?} {rows} rows: {found}, expected {expected} within {bound}"
+                        );
+                    }
+                }
             }
         }
     }
@@ -246,7 +353,7 @@ fn nan_stays_in_its_row() -> Result<()> {
             };
         blocks[at..at + if dtype == GgmlDType::Q8K { 4 } else { 2 }].fill(0xff);
         let device = rocm()?;
-        let storage = candle_core::quantized::QStorage::from_data(blocks.into(), &device, dtype)?;
+        let storage = QStorage::from_data(blocks.into(), &device, dtype)?;
         let q = QMatMul::from_qtensor(QTensor::new(storage, (n, k))?)?;
         for rows in [1, 2, 9] {
             for dtype in FLOATS {
@@ -286,7 +393,7 @@ fn dense_weights_with_activations_of_every_type() -> Result<()> {
             let q = QMatMul::QTensor(QTensor::quantize_onto(&w, ggml, &device)?.into());
             let w = w.to_dtype(weights_dtype)?.to_dtype(DType::F32)?;
             let w = w.flatten_all()?.to_vec1::<f32>()?;
-            for rows in [1, 8, 9, 70] {
+            for rows in ROWS {
                 for dtype in FLOATS {
                     let x = Tensor::from_vec(random(rows, k, 1., 7), (rows, k), &Device::Cpu)?;
                     let x = x.to_dtype(dtype)?;

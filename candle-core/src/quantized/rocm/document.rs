@@ -82,6 +82,7 @@ pub fn quantized_document() -> String {
     let paths = table(PATHS, TYPES.iter());
     let tasks = |with: Family| row_of(with).tasks_per_expert;
     let (experts_from, experts_from_dot) = (tasks(Family::Cdna3), tasks(Family::Rdna2));
+    let dense_from = row_of(Family::Rdna3).dense_from.unwrap_or(0);
     let experts_from_dense = row_of(Family::Rdna3).dense_tasks_per_expert;
     let translated = table(TRANSLATED, TYPES.iter().filter(|t| t.mul_mat_vec.is_some()));
     format!(
@@ -97,10 +98,12 @@ pub fn quantized_document() -> String {
          dense product where the activations have their type, else to the named kernel, which converts as it loads. \
          `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
          fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
-         four int8 elsewhere.\n\n\
+         four int8 elsewhere. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
+         weights to bf16 (up to 256 MiB of them) and take the dense product on matrix cores.\n\n\
          - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \
          the activations to int8 in blocks of 32 with an f32 scale: each is off by at most 1/254 of its block's largest, \
-         and everything else is f32. (Q8_1, which candle's CUDA kernels use, has an f16 scale: activations below 1e-5 \
+         and everything else is f32; with weights in bf16 both are \
+         off by at most 1/512, which is no more. (Q8_1, which candle's CUDA kernels use, has an f16 scale: activations below 1e-5 \
          vanish, above 8e6 they are infinite.) A block with an infinite activation gives NaN.\n\
          - **Quantizing** on the device gives the CPU's bits, except for the sign of a zero minimum in a block that \
          holds zeros of both signs. The k-quants and imatrix weighting search for scales with the CPU's code.\n\

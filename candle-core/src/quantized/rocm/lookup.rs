@@ -37,7 +37,7 @@ impl QRocmStorage {
         self.dequantize_to(elem_count, DType::F16)
     }
 
-    fn dequantize_to(&self, elem_count: usize, dtype: DType) -> Result<RocmStorage> {
+    pub(super) fn dequantize_to(&self, elem_count: usize, dtype: DType) -> Result<RocmStorage> {
         self.expect_elements(elem_count, "dequantize")?;
         if let Some(from) = types::row(self.dtype).dense {
             let layout = Layout::contiguous(elem_count);

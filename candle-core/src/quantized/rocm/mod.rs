@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 mod document;
 mod experts;
+mod large;
 mod lookup;
 mod own;
 mod product;

@@ -13,8 +13,9 @@ const WARP: u32 = 32;
 pub(super) const SEGMENT: usize = 32;
 /// Bytes of `ActivationBlock` in activations.h.
 const ACTIVATION_BLOCK: usize = 40;
-/// `ACTIVATION_WARPS` of quantize.hip.
+/// `ACTIVATION_WARPS` of quantize.hip, and the blocks that each of its warps makes.
 const ACTIVATION_WARPS: u32 = 8;
+const BLOCKS_OF_WARP: usize = 4;
 /// `WARPS` of product.hip and dense.hip: rows of the weights of a workgroup.
 pub(super) const WARPS: u32 = 4;
 /// `TILE` and `TILE_THREADS` of dense.hip.
@@ -69,11 +70,14 @@ impl Activations {
     ) -> Result<Self> {
         let blocks = count / SEGMENT;
         let buffer = device.allocate(blocks * ACTIVATION_BLOCK)?;
+        if blocks == 0 {
+            return Ok(Self { buffer });
+        }
         let launch = device.launch(&kernels::QUANTIZE, "quantize_activations", "", "")?;
         let launch = launch.arg(x).arg(buffer.ptr()).arg(blocks);
         let launch = launch.arg(float_type(dtype)?);
         let launch = launch
-            .groups(blocks.div_ceil(ACTIVATION_WARPS as usize))?
+            .groups(blocks.div_ceil(ACTIVATION_WARPS as usize * BLOCKS_OF_WARP))?
             .block([WARP, ACTIVATION_WARPS, 1]);
         // SAFETY: reads `blocks` × 32 elements of x, writes as many blocks.
         unsafe { launch.run() }?;
@@ -104,17 +108,32 @@ pub(super) fn product(
     x: DevicePtr,
     dtype: DType,
 ) -> Result<RocmStorage> {
+    let tile = match p.rows <= MOST_VECTOR_ROWS {
+        true => None,
+        false => Some(Tile::of(w.device(), p)),
+    };
+    product_by(tile, w, name, p, x, dtype)
+}
+
+/// The product by tiles or, without one, by the vector kernel, which takes up to [`MOST_VECTOR_ROWS`] rows.
+pub(super) fn product_by(
+    tile: Option<&'static Tile>,
+    w: &QRocmStorage,
+    name: &'static str,
+    p: &Product,
+    x: DevicePtr,
+    dtype: DType,
+) -> Result<RocmStorage> {
     let device = w.device();
     let x = Activations::of(device, x, dtype, p.rows * p.k)?;
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
-    let launch = match p.rows <= MOST_VECTOR_ROWS {
-        true => {
+    let launch = match tile {
+        None => {
             let columns = vector_columns(p.rows);
             let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, columns)?;
             vector_geometry(launch, p)?
         }
-        false => {
-            let tile = Tile::of(device, p);
+        Some(tile) => {
             let launch = device.launch(&kernels::QUANTIZED_TILE, tile.kernel, name, "")?;
             tile.geometry(launch, p)
         }

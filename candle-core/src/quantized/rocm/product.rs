@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | quantized | 1 to 8 rows | own `vec`: a warp for each row of the weights, activations in int8 |
 //! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
+//! | quantized | hundreds, where tile.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
 //! | F32, F16, BF16 | of another type | own `dense_vec` and `dense_tile`: no converted copy |
 //! | quantized, rows that are no whole blocks | any | weights dequantized, then the dense product |
@@ -17,6 +18,7 @@
 //! the row before it.
 //!
 //! "Rows" of activations are the columns of the translated kernels, which see the product transposed.
+use super::large;
 use super::own::{self, Product, MOST_GRID_Y};
 use super::types::{self, ByColumns, MOST_VECTOR_COLUMNS};
 use super::{QRocmStorage, MATRIX_ROW_PADDING};
@@ -142,6 +144,7 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
         }
     }
     match row.own {
+        Some(_) if large::pays(w.device(), p, x.dtype()) => large::product(w, p, x, l),
         Some(name) => own::product(w, name, p, x_ptr, x.dtype()),
         None => dequantized(w, p, x, l),
     }

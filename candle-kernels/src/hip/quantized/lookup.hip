@@ -20,6 +20,39 @@ static __device__ __forceinline__ float element(const Segment &segment, unsigned
     return segment.scale[half] * q;
 }
 
+/// `value`, rounded to f32 before it is anything else. Clang 19 turns a product and its conversion to f16 into one
+/// v_fma_mixlo_f16, which rounds once and makes a product of -0 positive.
+static __device__ __forceinline__ float rounded(float value) {
+#if defined(__HIP__)
+    asm("" : "+v"(value));
+#endif
+    return value;
+}
+
+/// The elements of a segment, or NaN without one, to `out[0]` on: 16 bytes a store.
+template <class F, class T>
+static __device__ __forceinline__ void write(T *out, const Segment *segment) {
+    T values[SEGMENT];
+#pragma unroll
+    for (unsigned i = 0; i < SEGMENT; ++i) {
+        const float value = segment ? element<F>(*segment, i) : NAN;
+        values[i] = static_cast<T>(sizeof(T) < sizeof(float) ? rounded(value) : value);
+    }
+    // The result begins on a boundary of more than 16 bytes, and a segment is a multiple of it.
+    __builtin_memcpy(__builtin_assume_aligned(out, 16), values, sizeof(values));
+}
+
+template <class F>
+static __device__ __forceinline__ void write(void *out, size_t at, int type, const Segment *segment) {
+    if (type == FLOAT16) {
+        write<F>(static_cast<f16 *>(out) + at, segment);
+    } else if (type == BFLOAT16) {
+        write<F>(static_cast<bf16 *>(out) + at, segment);
+    } else {
+        write<F>(static_cast<float *>(out) + at, segment);
+    }
+}
+
 template <class F>
 static __device__ __forceinline__ void lookup(const uint8_t *w, const uint32_t *ids, void *out, size_t row_segments,
                                               size_t segments, uint32_t rows, const FaultReport &fault, int type) {
@@ -30,15 +63,14 @@ static __device__ __forceinline__ void lookup(const uint8_t *w, const uint32_t *
             const uint32_t id = ids[s / row_segments];
             if (id >= rows) {
                 fault.raise(id, rows);
-                for (unsigned i = 0; i < SEGMENT; ++i) store_float(out, s * SEGMENT + i, type, NAN);
+                write<F>(out, s * SEGMENT, type, nullptr);
                 continue;
             }
             from = id * row_segments + s % row_segments;
         }
         Segment segment;
         F::load(w + from / F::SEGMENTS * F::BYTES, static_cast<unsigned>(from % F::SEGMENTS), segment);
-#pragma unroll
-        for (unsigned i = 0; i < SEGMENT; ++i) store_float(out, s * SEGMENT + i, type, element<F>(segment, i));
+        write<F>(out, s * SEGMENT, type, &segment);
     }
 }
 

@@ -1,6 +1,6 @@
 // Quantization on the device.
 //
-//   quantize_activations   f32, f16 or bf16 to the blocks that the products read: a warp for each block
+//   quantize_activations   f32, f16 or bf16 to the blocks that the products read: eight lanes for each block
 //   quantize_blocks_<t>    f32 to GGML blocks, bit for bit what candle's CPU quantizer makes: a thread for each block
 //
 // <t> is q4_0, q4_1, q5_0, q5_1, q8_0 or q8_1. Rust's `as` saturates and turns NaN into 0, its f32::max and f32::min
@@ -13,44 +13,68 @@
 #pragma clang fp contract(off)
 #endif
 
-constexpr unsigned ACTIVATION_WARPS = 8;  // blocks of activations of a workgroup
+constexpr unsigned ACTIVATION_WARPS = 8;  // of a workgroup that quantizes activations
+constexpr unsigned BLOCK_LANES = WORDS;   // of a block of activations: a word of four elements each
 constexpr unsigned BLOCK_THREADS = 64;    // GGML blocks of a workgroup
 
-static __device__ __forceinline__ float warp_max(float value) {
+template <class T> static __device__ __forceinline__ void load_word(const void *x, size_t index, float *values) {
+    T from[4];
+    __builtin_memcpy(from, static_cast<const T *>(x) + index, sizeof(from));
 #pragma unroll
-    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) {
-        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
-    }
-    return value;
+    for (unsigned i = 0; i < 4; ++i) values[i] = static_cast<float>(from[i]);
 }
 
 extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_activations(const void *x, ActivationBlock *out,
                                                                                          size_t blocks, int type) {
-    const size_t block = static_cast<size_t>(blockIdx.x) * ACTIVATION_WARPS + threadIdx.y;
-    if (block >= blocks) return;
-    const float value = load_float(x, block * SEGMENT + threadIdx.x, type);
-    const float largest = warp_max(fabsf(value));
+    const unsigned lane = threadIdx.x % BLOCK_LANES;
+    const size_t own = (static_cast<size_t>(blockIdx.x) * ACTIVATION_WARPS + threadIdx.y) * (WARP / BLOCK_LANES) +
+                       threadIdx.x / BLOCK_LANES;
+    // Lanes beyond the last block repeat it, so that all of a warp exchange values; they store nothing.
+    const size_t block = own < blocks ? own : blocks - 1;
+    float values[4];
+    const size_t first = block * SEGMENT + 4 * lane;
+    if (type == FLOAT16) {
+        load_word<f16>(x, first, values);
+    } else if (type == BFLOAT16) {
+        load_word<bf16>(x, first, values);
+    } else {
+        load_word<float>(x, first, values);
+    }
+
+    float largest = 0;
+    bool all_finite = true;
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) {
+        largest = fmaxf(largest, fabsf(values[i]));
+        all_finite &= fabsf(values[i]) < INFINITY;
+    }
+    // An infinite or NaN activation makes its block's products NaN, as on the CPU. (fmaxf passes over NaN.)
+    if (!all_finite) largest = INFINITY;
+#pragma unroll
+    for (unsigned distance = 1; distance < BLOCK_LANES; distance *= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+    }
     const float scale = largest / 127.0f;
     // A largest value so small that the scale is 0 or its inverse infinite: the block is 0 to within 1e-38.
     const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
-    const float scaled = value * inverse;
-    const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
 
-    // Lanes 0 to 15 hold the first half.
-    int sum = q;
+    int sum = 0, word = 0;
 #pragma unroll
-    for (unsigned distance = 1; distance < SEGMENT / 2; distance *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
-    // Four bytes to a word, in every fourth lane.
-    int word = (q & 0xff) << (8 * (threadIdx.x % 4));
-    word |= __shfl_xor_sync(0xffffffffu, word, 1);
-    word |= __shfl_xor_sync(0xffffffffu, word, 2);
+    for (unsigned i = 0; i < 4; ++i) {
+        const float scaled = values[i] * inverse;
+        const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
+        sum += q;
+        word |= (q & 0xff) << (8 * i);
+    }
+    // Lanes 0 to 3 hold the first half.
+#pragma unroll
+    for (unsigned distance = 1; distance < BLOCK_LANES / 2; distance *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
 
+    if (own >= blocks) return;
     ActivationBlock &to = out[block];
-    if (threadIdx.x % 4 == 0) to.q[threadIdx.x / 4] = word;
-    if (threadIdx.x % (SEGMENT / 2) == 0) to.sum[threadIdx.x / (SEGMENT / 2)] = static_cast<int16_t>(sum);
-    // An infinite or NaN activation makes its block's products NaN, as on the CPU.
-    const bool all_finite = largest < INFINITY;
-    if (threadIdx.x == 0) to.scale = all_finite ? scale : NAN;
+    to.q[lane] = word;
+    if (lane % (BLOCK_LANES / 2) == 0) to.sum[lane / (BLOCK_LANES / 2)] = static_cast<int16_t>(sum);
+    if (lane == 0) to.scale = largest < INFINITY ? scale : NAN;
 }
 
 // ---- GGML blocks ------------------------------------------------------------------------------------------------

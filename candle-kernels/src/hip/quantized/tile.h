@@ -283,10 +283,13 @@ template <class F, class S> struct Results {
 #endif
 
 /// The pieces of a workgroup. Two, so that a wave fills one while others still read the other; one on gfx9, whose
-/// compute units have 64 KiB for all workgroups: there more of these overlap instead.
+/// compute units have 64 KiB for all workgroups: there more of these overlap instead. On NVIDIA a kernel can declare
+/// 48 KiB.
 template <class F, class S> struct Pieces {
 #if defined(__GFX9__)
     static constexpr unsigned COUNT = 1;
+#elif defined(__NVCC__)
+    static constexpr unsigned COUNT = 2 * sizeof(Piece<F, S>) <= 48 * 1024 ? 2 : 1;
 #else
     static constexpr unsigned COUNT = 2;
 #endif
