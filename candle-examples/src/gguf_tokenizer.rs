@@ -191,6 +191,49 @@ mod tests {
         );
     }
 
+    /// The kind `llama`; that its tokens are right is tested against SentencePiece (tests/rocm_architectures).
+    #[test]
+    fn a_sentencepiece_tokenizer_that_does_not_fit_together_is_refused() {
+        let strings = |texts: &[&str]| {
+            let texts = texts.iter().map(|text| Value::String(text.to_string()));
+            Value::Array(texts.collect())
+        };
+        let numbers = |count| Value::Array((0..count).map(|i| Value::F32(-(i as f32))).collect());
+        let types = |count| Value::Array(vec![Value::I32(1); count]);
+        let kind = || ("tokenizer.ggml.model", Value::String("llama".into()));
+        let tokens = || ("tokenizer.ggml.tokens", strings(&["a", "b", "ab"]));
+        let cases = [
+            (vec![kind(), tokens()], "tokenizer.ggml.scores"),
+            (
+                vec![
+                    kind(),
+                    tokens(),
+                    ("tokenizer.ggml.scores", numbers(2)),
+                    ("tokenizer.ggml.token_type", types(3)),
+                ],
+                "3 tokens, 2 scores and 3 types",
+            ),
+            (
+                vec![
+                    kind(),
+                    tokens(),
+                    ("tokenizer.ggml.scores", numbers(3)),
+                    ("tokenizer.ggml.token_type", types(3)),
+                    ("tokenizer.ggml.bos_token_id", Value::U32(9)),
+                ],
+                "`tokenizer.ggml.bos_token_id` is 9",
+            ),
+        ];
+        for (metadata, part) in cases {
+            let file = Scratch::gguf("pieces.gguf", &metadata);
+            let error = refusal(&file.0);
+            assert!(
+                error.contains(part) && error.contains("pieces.gguf"),
+                "{error}"
+            );
+        }
+    }
+
     #[test]
     fn another_format_is_left_to_the_hub_and_a_missing_file_is_named() {
         let file = Scratch::new("model.bin", b"tjgg and more");

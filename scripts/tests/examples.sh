@@ -112,7 +112,7 @@ Written by \`scripts/tests/examples.sh $arch --write\`. Each line of the table i
 random models of two layers (\`cargo run --example small-gguf\`), whose words make no sense but are the CPU's.
 In the transcripts the weights are Q4_K_M, the card is an emulated $arch, and times are left out.
 
-| example | architecture | $(printf '%s | ' "${emulated_targets[@]}")
+| example | architecture |$(printf ' %s |' "${emulated_targets[@]}")
 |---|---|$(printf -- '---|%.0s' "${emulated_targets[@]}")
 EOF
         for row in "${rows[@]}"; do
