@@ -19,7 +19,7 @@ def summary(results):
 def gaps(rows, state):
     """Mnemonics by their reason."""
     by_reason = {}
-    for mnemonic, (_, found, remark) in sorted(rows.items()):
+    for mnemonic, (_, found, remark, _) in sorted(rows.items()):
         if found == state:
             by_reason.setdefault(remark, []).append(f"`{mnemonic}`")
     return by_reason
