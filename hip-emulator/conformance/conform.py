@@ -19,7 +19,8 @@ from evaluate import Return, Run, Undefined
 from differences import ACCEPTED, ULPS, WITHOUT
 from library import Library, code_objects, mnemonics
 from parse import Unreadable
-from report import summary, write
+import roundtrip
+from report import summary, text
 from values import Value
 
 
@@ -70,7 +71,10 @@ def vector_case(probe, target, library, statements, words, wave_vcc, lane):
     bits = env["D0"].bits
     if not probe.form.plain:
         width = probe.widths[3]
-        bits = forms.result(probe.form, bits & ((1 << width) - 1), old, width, cases.kind_of(text, "D0"))
+        if probe.form.get("dst_sel") and re.search(r"D0(\[15 : 0\])?\.[fui]16 =", text):
+            bits &= 0xFFFF
+        bits = forms.result(probe.form, bits & ((1 << width) - 1), old, width, cases.kind_of(text, "D0"),
+                            forms.saturated(base, [env["S0"], env["S1"]]))
     return bits, vcc, exec_
 
 
@@ -184,7 +188,11 @@ def compare_scalar(probe, target, library, given, output):
         if target.wave == 64:
             exec_ = env["EXEC"].bits
         got_exec = got[3] | (got[4] << 32 if target.wave == 64 else 0)
-        if tuple(got[:3]) != want or got_exec != exec_ & low or (got[5] | got[6] << 32) != env["VCC"].bits:
+        wide = probe.widths[3]
+        got_d, text = got[0] | got[1] << 32, library.text(probe.mnemonic)
+        same = got_d == want_d or "D0.f" in text and got_d >> wide == want_d >> wide and equal(
+            got_d & ((1 << wide) - 1), want_d & ((1 << wide) - 1), wide, text, probe.mnemonic)
+        if not same or got[2] != want[2] or got_exec != exec_ & low or (got[5] | got[6] << 32) != env["VCC"].bits:
             wrong.append((words, got, want + (exec_ & low,)))
     return wrong
 
@@ -279,10 +287,12 @@ def judged(probe, outcome, target):
 
 
 def conform(target, arguments):
-    """Rows (mnemonic, times, state, remark, forms) of a target; states: conforms, listed, differs, not probed.
-    A mnemonic conforms if all its forms do."""
+    """How many code objects a target has, rows (mnemonic: times, state, remark, forms), and the round trip of its
+    decoding. States: conforms, listed, differs, not probed; a mnemonic conforms if all its forms do."""
     library = Library(arguments.wheel, target.family)
     objects = code_objects(arguments.objects, target.name)
+    if not objects:
+        sys.exit(f"no code object of {target.name} in {arguments.objects}; scripts/compile_hip_kernels.sh makes them")
     occurring = mnemonics(objects.values(), pathlib.Path(arguments.work) / f"mnemonics-{target.name}.json")
     rows, wanted = {}, []
     for mnemonic, (times, instructions) in sorted(occurring.items()):
@@ -310,7 +320,7 @@ def conform(target, arguments):
         if STATES.index(state) < STATES.index(before[1]):
             state, remark = before[1:3]
         rows[probe.mnemonic] = (occurring[probe.mnemonic][0], state, remark, before[3] + 1)
-    return objects, rows
+    return len(objects), rows, roundtrip.check(arguments.roundtrip, objects.values(), target)
 
 
 # From the best to the worst.
@@ -333,7 +343,9 @@ def main():
     parser.add_argument("--objects", required=True, help="folder of code objects, MODULE-TARGET-HASH.co")
     parser.add_argument("--runner", required=True, help="the example binary `conformance`")
     parser.add_argument("--work", required=True, help="folder for what is assembled and computed")
-    parser.add_argument("--report", help="the Markdown file to write")
+    parser.add_argument("--roundtrip", required=True, help="the example binary `roundtrip`")
+    parser.add_argument("--report", type=pathlib.Path, help="the Markdown file to write")
+    parser.add_argument("--check", action="store_true", help="compare with the report instead of writing it")
     parser.add_argument("--only", help="probe only mnemonics that match this expression")
     parser.add_argument("targets", nargs="+", choices=sorted(p.TARGETS))
     arguments = parser.parse_args()
@@ -341,16 +353,19 @@ def main():
     with concurrent.futures.ProcessPoolExecutor() as pool:
         runs = {name: pool.submit(conform, p.TARGETS[name], arguments) for name in arguments.targets}
         results = {name: run_.result() for name, run_ in runs.items()}
-    failed = 0
-    for name, (_, rows) in results.items():
-        for mnemonic, (_, state, remark, _) in sorted(rows.items()):
-            if state == "differs":
-                failed += 1
-                print(f"{name} {mnemonic}: {remark}")
+    failed = False
+    for name, (_, rows, (_, misread)) in results.items():
+        wrong = [f"{mnemonic}: {remark}" for mnemonic, (_, state, remark, _) in sorted(rows.items()) if state == "differs"]
+        for line in wrong + [f"decoded wrongly: {line}" for line in misread]:
+            failed = True
+            print(f"{name} {line}")
     print(summary(results))
-    if arguments.report:
-        write(arguments.report, results)
-    sys.exit(1 if failed else 0)
+    if arguments.report and arguments.check and arguments.report.read_text(encoding="utf-8") != text(results):
+        failed = True
+        print(f"{arguments.report} is not what this run says; scripts/conformance.sh writes it anew")
+    elif arguments.report and not arguments.check:
+        arguments.report.write_text(text(results), encoding="utf-8")
+    sys.exit(failed)
 
 
 if __name__ == "__main__":

@@ -129,15 +129,18 @@ def packed(form, mnemonic, index, value, negate):
     return result
 
 
-def result(form, bits, old, width, kind):
-    """What reaches the destination: output scaling, clamping, the part of the register."""
+def result(form, bits, old, width, kind, clamped=None):
+    """What reaches the destination: output scaling, clamping (`clamped`, if an integer is), the part of the
+    register."""
     if form.get("mul") or form.get("div"):
         factor = {("mul", "2"): 1, ("mul", "4"): 2, ("div", "2"): -1}[
             ("mul", form.get("mul")) if form.get("mul") else ("div", form.get("div"))]
         bits = v.scale(Value("f", width, bits), factor).bits
-    if form.get("clamp") is not None:
+    if form.get("clamp") is not None and clamped is not None:
+        bits = clamped
+    elif form.get("clamp") is not None:
         if kind[0] != "f":
-            raise ValueError("clamp of an integer result needs its carry")
+            raise ValueError("clamp of an integer result that has no reference here")
         number = Value("f", width, bits)
         # A NaN becomes zero: the mode bit DX10_CLAMP is on.
         if v.is_nan(number) or number.number() <= 0:
@@ -155,6 +158,18 @@ def result(form, bits, old, width, kind):
         elif unused == "UNUSED_SEXT" and bits >> (shift + size - 1) & 1:
             bits |= 0xFFFFFFFF & ~((1 << (shift + size)) - 1)
     return bits
+
+
+def saturated(mnemonic, sources):
+    """What clamp makes of an integer sum or difference; None for other operations."""
+    match = re.fullmatch(r"v_(add|sub|subrev)(?:_nc)?_([ui])(16|32)", mnemonic)
+    if not match:
+        return None
+    width = int(match[3])
+    a, b = (Value(match[2], width, source.bits).number() for source in sources[:2])
+    number = a + b if match[1] == "add" else a - b if match[1] == "sub" else b - a
+    low, high = (0, (1 << width) - 1) if match[2] == "u" else (-(1 << width - 1), (1 << width - 1) - 1)
+    return min(max(number, low), high) & ((1 << width) - 1)
 
 
 def dpp_source(form, lane, wave):

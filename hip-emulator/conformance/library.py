@@ -1,6 +1,7 @@
 """AMD's pseudocode as tinygrad's wheel carries it, and the mnemonics of our code objects."""
 
 import glob
+import hashlib
 import json
 import os
 import re
@@ -97,10 +98,11 @@ class Library:
 
 
 def code_objects(folder, target):
-    """The newest code object of each module."""
+    """The code object of each module: MODULE-TARGET.co, as compile_hip_kernels.sh lays them, or the newest
+    MODULE-TARGET-HASH.co of a cache."""
     newest = {}
-    pattern = re.compile(rf"(.+)-{re.escape(target)}-[0-9a-f]+\.co$")
-    for path in glob.glob(os.path.join(folder, f"*-{target}-*.co")):
+    pattern = re.compile(rf"(.+?)-{re.escape(target)}(-[0-9a-f]+)?\.co$")
+    for path in glob.glob(os.path.join(folder, f"*-{target}*.co")):
         match = pattern.match(os.path.basename(path))
         if match and os.path.getmtime(path) > newest.get(match[1], (0, ""))[0]:
             newest[match[1]] = (os.path.getmtime(path), path)
@@ -108,12 +110,13 @@ def code_objects(folder, target):
 
 
 def mnemonics(paths, cache):
-    """Mnemonic (with its encoding) -> how often it occurs and one instruction of each form. Files are named by their
-    content, so what one holds is remembered in `cache`."""
+    """Mnemonic (with its encoding) -> how often it occurs and one instruction of each form. What a file holds is
+    remembered in `cache` by its content."""
     known = json.loads(cache.read_text(encoding="utf-8")) if cache.exists() else {}
     found = {}
     for path in paths:
-        key = os.path.basename(path)
+        with open(path, "rb") as file:
+            key = hashlib.sha256(file.read()).hexdigest()
         if key not in known:
             known[key] = disassembled(path)
         for name, (count, forms) in known[key].items():

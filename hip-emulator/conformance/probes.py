@@ -110,7 +110,7 @@ def probes(mnemonic, text, target, instructions):
         if re.match(pattern, base):
             made = module.probe(mnemonic, text, target, instructions)
             return made if isinstance(made, str) else [made]
-    if base.startswith("s_"):
+    if base.startswith(("s_", "v_s_")):
         made = scalar(mnemonic, base, text, target)
         return made if isinstance(made, str) else [made]
     if not base.startswith("v_"):
@@ -187,6 +187,8 @@ def scalar(mnemonic, base, text, target):
         for i in range(2):
             if re.search(rf"\bS{i}\b", text):
                 operands.append(pair("s", 16 + 2 * i, bits[i]))
+    if base in ("s_fmamk_f32", "s_fmaak_f32"):
+        operands.insert(2 if "mk" in base else 3, hex(LITERAL))
     if "saveexec" in base and target.wave == 32 and base.endswith("b64"):
         return "a wave64 form"
     count = sum(bool(re.search(rf"\bS{i}\b", text)) for i in range(2))

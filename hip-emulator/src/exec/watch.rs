@@ -18,11 +18,13 @@ const NAMES: &[(&str, u8)] = &[
     ("lds-uninitialised", UNINITIALISED),
     ("lds-race", RACE),
     ("global-uninitialised", UNWRITTEN),
+    ("divergent-barrier", BARRIER),
 ];
-const ALL: u8 = UNINITIALISED | RACE | UNWRITTEN;
+const ALL: u8 = UNINITIALISED | RACE | UNWRITTEN | BARRIER;
 const UNINITIALISED: u8 = 1;
 const RACE: u8 = 2;
 const UNWRITTEN: u8 = 4;
+const BARRIER: u8 = 8;
 
 /// Banks of LDS, four bytes wide each, that one pass of 32 lanes can use at once.
 const BANKS: usize = 32;
@@ -58,6 +60,10 @@ impl Watched {
 
     fn lds_checks(self) -> bool {
         self.checks & (UNINITIALISED | RACE) != 0
+    }
+
+    pub fn barriers(self) -> bool {
+        self.checks & BARRIER != 0
     }
 
     pub fn unwritten(self) -> bool {
@@ -188,6 +194,69 @@ impl Watch {
         None
     }
 
+    /// `N` whole words from `word` on, by the wave with stamp `tag`: what [`Watch::word`] does for each, without
+    /// saying what is wrong. False, and nothing changed, if something may be.
+    #[inline(always)]
+    fn words<const N: usize>(&mut self, word: usize, tag: u32, access: Access) -> bool {
+        let (Some(stored), Some(loaded)) = (
+            self.stored.get_mut(word..word + N),
+            self.loaded.get_mut(word..word + N),
+        ) else {
+            return false;
+        };
+        let epoch = self.epoch << 8;
+        let (stamp, exempt) = (epoch | tag, epoch | EXEMPT);
+        // A cell of this epoch that is not the wave's own.
+        let others = |seen: u32| seen & !0xff == epoch && seen != stamp && seen != exempt;
+        let mut suspect = false;
+        if access == Access::Load {
+            let needs = self.watched.checks & UNINITIALISED != 0;
+            for cell in stored.iter() {
+                suspect |= (needs && *cell == 0) || (self.several && others(*cell));
+            }
+            if suspect {
+                return false;
+            }
+            if self.several {
+                for cell in loaded.iter_mut() {
+                    let first = *cell & !0xff != epoch || *cell == stamp;
+                    *cell = if first { stamp } else { epoch | SEVERAL };
+                }
+            }
+        } else {
+            if self.several {
+                for (stored, loaded) in stored.iter().zip(loaded.iter()) {
+                    suspect |= others(*stored) || others(*loaded);
+                }
+            }
+            if suspect {
+                return false;
+            }
+            stored.fill(stamp);
+        }
+        true
+    }
+
+    /// The lanes of an access of `N` aligned words each, but those from the first one on that something may be
+    /// wrong with.
+    #[inline(always)]
+    fn lanes<const N: usize>(
+        &mut self,
+        mut exec: u32,
+        offsets: &[u32; LANES],
+        tag: u32,
+        access: Access,
+    ) -> u32 {
+        while exec != 0 {
+            let lane = exec.trailing_zeros() as usize;
+            if !self.words::<N>(offsets[lane] as usize / 4, tag, access) {
+                break;
+            }
+            exec &= exec - 1;
+        }
+        exec
+    }
+
     fn bank_conflicts(&mut self, exec: u32, offsets: &[u32; LANES], bytes: u32) {
         // Wide accesses go in groups of as many lanes as the banks serve.
         let words = bytes.div_ceil(4).next_power_of_two() as usize;
@@ -241,6 +310,18 @@ pub unsafe fn lds(
     }
     let tag = wave.number + 1;
     let mut left = exec;
+    if access != Access::Atomic && bytes >= 4 {
+        let offsets = pointers.map(|pointer| pointer.wrapping_sub(base) as u32);
+        let aligned = |lane: &usize| exec >> lane & 1 == 0 || offsets[*lane] & 3 == 0;
+        if (0..LANES).all(|lane| aligned(&lane)) {
+            left = match bytes {
+                4 => watch.lanes::<1>(exec, &offsets, tag, access),
+                8 => watch.lanes::<2>(exec, &offsets, tag, access),
+                12 => watch.lanes::<3>(exec, &offsets, tag, access),
+                _ => watch.lanes::<4>(exec, &offsets, tag, access),
+            };
+        }
+    }
     let mut before = u64::MAX;
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
@@ -338,7 +419,7 @@ mod tests {
         assert_eq!(parse("none"), Ok(0));
         assert_eq!(parse("lds-race"), Ok(RACE));
         assert_eq!(
-            parse("lds-race, lds-uninitialised,global-uninitialised"),
+            parse("lds-race, lds-uninitialised,global-uninitialised,divergent-barrier"),
             parse("all")
         );
         let error = unknown_check("lds-rase").unwrap();

@@ -3,6 +3,7 @@
 use super::space::{
     watch, Buffer, Flat, Global, GlobalScalar, Lds, Pointers, Request, Scratch, Seen, Space,
 };
+use crate::exec::control;
 use crate::exec::program::{Op, Run, LEVELS};
 use crate::exec::unwritten;
 use crate::exec::wave::Wave;
@@ -126,6 +127,12 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
         let exec = wave.exec(pass);
         if exec == 0 {
             continue;
+        }
+        if wave.missed != 0 {
+            let missed = exec & (wave.missed >> (pass * LANES)) as u32;
+            if missed != 0 {
+                return control::missed_barrier(wave, op, pass, missed);
+            }
         }
         let request = Request {
             pass,
