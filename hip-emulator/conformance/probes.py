@@ -17,8 +17,8 @@ import wave
 from forms import Form, read
 
 VECTOR, SCALAR = "vector", "scalar"
-LANES, GROUPS = 64, 8
-SCALAR_GROUPS = 256
+LANES, GROUPS = 64, 4
+SCALAR_GROUPS = 128
 LITERAL = 0x3FA12345
 
 
@@ -124,7 +124,7 @@ def probes(mnemonic, text, target, instructions):
     made = [vector(mnemonic, base, text, target, form) for form in found]
     for number, one in enumerate(made):
         one.number = number
-        one.groups = GROUPS if number == 0 else GROUPS // 4
+        one.groups = GROUPS if number == 0 else GROUPS // 2
     return made
 
 

@@ -27,9 +27,13 @@ class WaveProbe:
     fill: object = None
     space: str = NONE
     registers: int = 32
-    groups: int = 8
+    groups: int = 4
     number: int = 0
     facts: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        # Each spelling with all lanes on, and with some off.
+        self.groups = max(self.groups, 2 * len(self.lines))
 
     @property
     def symbol(self):

@@ -1,10 +1,10 @@
 //! Wave-instructions per second and core of the emulator (emulated, not a GPU's speed).
 //!
-//! `cargo run -p hip-emulator --example speed -- FILE.hsaco…` runs what it knows of each code object:
-//! `mul_mat_vec_q4_0_q8_1_cuda1` of candle's quantized module on a 4096×4096 matrix, `gemm_f32` of its gemm module on
-//! 512×512 ones, `fast_sum_f32` of its reduce module on 1024 rows of 1024 (and checks their results), and `fma_loop`
-//! of `tests/kernels/exec.hip`. One thread, unless `RAYON_NUM_THREADS` says more; `HIP_EMULATOR_CHECK=none` tells
-//! what the checks cost.
+//! `cargo run --release -p hip-emulator --example speed -- FILE.co|TARGET…` runs what it knows of each code object:
+//! `mul_mat_vec_q4_0_q8_1_cuda1` of candle's quantized module on a 4096×4096 matrix and `fast_sum_f32` of its reduce
+//! module on 1024 rows of 1024. For a target such as gfx1100 it compiles `tests/kernels/exec.hip` (with clang-19) and
+//! runs `tiled_product` on 512×512 matrices and `fma_loop`. Results are checked. One thread, unless
+//! `RAYON_NUM_THREADS` says more; `HIP_EMULATOR_CHECK=none` tells what the checks cost.
 
 use half::f16;
 use hip_emulator::code_object::{CodeObject, Image};
@@ -192,8 +192,7 @@ fn check(block: &Block, count: usize, want: impl Fn(usize) -> f32) -> Result<(),
     Ok(())
 }
 
-/// C = A·B of `candle-kernels/src/rocm/gemm.rs`: three pointers, nine strides (row, column, batch of each
-/// matrix), m, n, k, batches.
+/// A tiled matrix product through LDS.
 fn gemm(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<(), Failure> {
     const N: usize = 512;
     let (a, b) = (whole_numbers(N * N, 1), whole_numbers(N * N, 2));
@@ -203,12 +202,7 @@ fn gemm(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<()
     for block in [&left, &right, &result] {
         arguments.extend(block.start().to_le_bytes());
     }
-    for stride in [N as u64, 1, 0].into_iter().cycle().take(9) {
-        arguments.extend(stride.to_le_bytes());
-    }
-    for size in [N, N, N, 1] {
-        arguments.extend((size as u32).to_le_bytes());
-    }
+    arguments.extend((N as u32).to_le_bytes());
     let request = Request {
         grid: [(N * N / (64 * 64)) as u32, 1, 1],
         block: [256, 1, 1],
@@ -220,7 +214,7 @@ fn gemm(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<()
         let (row, column) = (at / N, at % N);
         (0..N).map(|k| a[row * N + k] * b[k * N + column]).sum()
     })?;
-    report(target, "gemm_f32", &counters, seconds);
+    report(target, "tiled_product", &counters, seconds);
     Ok(())
 }
 
@@ -273,6 +267,28 @@ fn fma_loop(target: &Target, function: &Function, memory: &Arc<Memory>) -> Resul
     Ok(())
 }
 
+/// `tests/kernels/exec.hip` for a target.
+fn compiled(target: &str) -> Result<Vec<u8>, Failure> {
+    let out = std::env::temp_dir().join(format!("speed-{target}-{}.hsaco", std::process::id()));
+    let status = std::process::Command::new("clang-19")
+        .args(["-x", "hip", "--cuda-device-only", "--no-gpu-bundle-output"])
+        .args(["-nogpuinc", "-nogpulib", "-O2", "-mcode-object-version=5"])
+        .arg(format!("--offload-arch={target}"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/kernels/exec.hip"
+        ))
+        .arg("-o")
+        .arg(&out)
+        .status()?;
+    if !status.success() {
+        return Err(format!("clang-19 did not compile exec.hip for {target}").into());
+    }
+    let bytes = std::fs::read(&out)?;
+    std::fs::remove_file(&out)?;
+    Ok(bytes)
+}
+
 fn main() -> Result<(), Failure> {
     let threads = std::env::var("RAYON_NUM_THREADS")
         .ok()
@@ -282,7 +298,12 @@ fn main() -> Result<(), Failure> {
         .num_threads(threads)
         .build_global()?;
     for path in std::env::args().skip(1) {
-        let object = CodeObject::parse(std::fs::read(&path)?)?;
+        let bytes = if path.starts_with("gfx") && !path.contains('.') {
+            compiled(&path)?
+        } else {
+            std::fs::read(&path)?
+        };
+        let object = CodeObject::parse(bytes)?;
         let target =
             Target::named(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
         let memory = Memory::new(Limits {
@@ -301,7 +322,7 @@ fn main() -> Result<(), Failure> {
             }
         };
         run("mul_mat_vec_q4_0_q8_1_cuda1", matrix_vector)?;
-        run("gemm_f32", gemm)?;
+        run("tiled_product", gemm)?;
         run("fast_sum_f32", reduction)?;
         run("fma_loop", fma_loop)?;
     }

@@ -198,60 +198,79 @@ impl Watch {
     /// saying what is wrong. False, and nothing changed, if something may be.
     #[inline(always)]
     fn words<const N: usize>(&mut self, word: usize, tag: u32, access: Access) -> bool {
-        let (Some(stored), Some(loaded)) = (
-            self.stored.get_mut(word..word + N),
-            self.loaded.get_mut(word..word + N),
-        ) else {
-            return false;
-        };
         let epoch = self.epoch << 8;
         let (stamp, exempt) = (epoch | tag, epoch | EXEMPT);
-        // A cell of this epoch that is not the wave's own.
-        let others = |seen: u32| seen & !0xff == epoch && seen != stamp && seen != exempt;
-        let mut suspect = false;
+        let Some(Ok(loaded)) = self
+            .loaded
+            .get_mut(word..word + N)
+            .map(<&mut [u32; N]>::try_from)
+        else {
+            return false;
+        };
+        // Loaded by this very wave in this epoch: had another wave stored since, that had been the race.
+        if access == Access::Load && *loaded == [stamp; N] {
+            return true;
+        }
+        let Some(Ok(stored)) = self
+            .stored
+            .get_mut(word..word + N)
+            .map(<&mut [u32; N]>::try_from)
+        else {
+            return false;
+        };
+        // A cell of this epoch that is not the wave's own, as 1 or 0: without branches, so that all words of an access
+        // are looked at together.
+        let others = |seen: u32| {
+            u32::from(seen & !0xff == epoch) & u32::from(seen != stamp) & u32::from(seen != exempt)
+        };
+        let several = u32::from(self.several);
+        let mut suspect = 0;
         if access == Access::Load {
-            let needs = self.watched.checks & UNINITIALISED != 0;
+            let needs = u32::from(self.watched.checks & UNINITIALISED != 0);
             for cell in stored.iter() {
-                suspect |= (needs && *cell == 0) || (self.several && others(*cell));
+                suspect |= (needs & u32::from(*cell == 0)) | (several & others(*cell));
             }
-            if suspect {
+            if suspect != 0 {
                 return false;
             }
-            if self.several {
-                for cell in loaded.iter_mut() {
-                    let first = *cell & !0xff != epoch || *cell == stamp;
-                    *cell = if first { stamp } else { epoch | SEVERAL };
-                }
+            for cell in loaded.iter_mut() {
+                let first = (*cell & !0xff != epoch) | (*cell == stamp);
+                *cell = if first { stamp } else { epoch | SEVERAL };
             }
         } else {
-            if self.several {
-                for (stored, loaded) in stored.iter().zip(loaded.iter()) {
-                    suspect |= others(*stored) || others(*loaded);
-                }
+            for (stored, loaded) in stored.iter().zip(loaded.iter()) {
+                suspect |= several & (others(*stored) | others(*loaded));
             }
-            if suspect {
+            if suspect != 0 {
                 return false;
             }
-            stored.fill(stamp);
+            *stored = [stamp; N];
         }
         true
     }
 
-    /// The lanes of an access of `N` aligned words each, but those from the first one on that something may be
-    /// wrong with.
+    /// The lanes of an access of `N` words each, but those from the first one on that something may be wrong with.
     #[inline(always)]
     fn lanes<const N: usize>(
         &mut self,
         mut exec: u32,
-        offsets: &[u32; LANES],
+        (base, pointers): (u64, &[u64; LANES]),
         tag: u32,
         access: Access,
     ) -> u32 {
+        let mut before = u64::MAX;
         while exec != 0 {
-            let lane = exec.trailing_zeros() as usize;
-            if !self.words::<N>(offsets[lane] as usize / 4, tag, access) {
+            let pointer = pointers[exec.trailing_zeros() as usize];
+            let offset = pointer - base;
+            // Neighbours often load the same words.
+            let again = pointer == before && access == Access::Load;
+            if !again
+                && (!offset.is_multiple_of(4)
+                    || !self.words::<N>(offset as usize / 4, tag, access))
+            {
                 break;
             }
+            before = pointer;
             exec &= exec - 1;
         }
         exec
@@ -311,16 +330,13 @@ pub unsafe fn lds(
     let tag = wave.number + 1;
     let mut left = exec;
     if access != Access::Atomic && bytes >= 4 {
-        let offsets = pointers.map(|pointer| pointer.wrapping_sub(base) as u32);
-        let aligned = |lane: &usize| exec >> lane & 1 == 0 || offsets[*lane] & 3 == 0;
-        if (0..LANES).all(|lane| aligned(&lane)) {
-            left = match bytes {
-                4 => watch.lanes::<1>(exec, &offsets, tag, access),
-                8 => watch.lanes::<2>(exec, &offsets, tag, access),
-                12 => watch.lanes::<3>(exec, &offsets, tag, access),
-                _ => watch.lanes::<4>(exec, &offsets, tag, access),
-            };
-        }
+        let places = (base, pointers);
+        left = match bytes {
+            4 => watch.lanes::<1>(exec, places, tag, access),
+            8 => watch.lanes::<2>(exec, places, tag, access),
+            12 => watch.lanes::<3>(exec, places, tag, access),
+            _ => watch.lanes::<4>(exec, places, tag, access),
+        };
     }
     let mut before = u64::MAX;
     while left != 0 {

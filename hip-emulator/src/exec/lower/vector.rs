@@ -192,6 +192,9 @@ impl Lowering<'_> {
                 None if accumulate => op.dst,
                 None => return Err("source missing"),
             };
+            if let Some(spread) = self.spread.take() {
+                op.spread[index] = spread;
+            }
         }
         if operands.next().is_some() {
             return Err("too many operands");

@@ -16,6 +16,8 @@ pub trait Move {
     const ACCESS: Access;
     /// A whole dword, so that consecutive lanes may be moved at once.
     const DWORD: bool = false;
+    /// Whole dwords, if it moves nothing else.
+    const WORDS: usize = 0;
     /// # Safety
     /// `pointer` is valid for `BYTES` bytes of this access, `register` for the rows moved.
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize);
@@ -27,6 +29,7 @@ impl<const N: usize> Move for LoadWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Load;
     const DWORD: bool = N == 1;
+    const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
         // SAFETY: the caller's promise.
@@ -44,6 +47,7 @@ impl<const N: usize> Move for StoreWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Store;
     const DWORD: bool = N == 1;
+    const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
         // SAFETY: the caller's promise.
@@ -121,6 +125,36 @@ fn consecutive(pointers: &Pointers) -> bool {
     difference == 0
 }
 
+/// Four dwords of each lane: four lanes at a time, whose words a transposition brings from lane by lane in memory to
+/// row by row in the registers, or back.
+///
+/// # Safety
+/// As for `Move::lane`, of all lanes.
+#[inline(always)]
+unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
+    let transposed = |m: [[u32; 4]; 4]| -> [[u32; 4]; 4] {
+        std::array::from_fn(|i| std::array::from_fn(|j| m[j][i]))
+    };
+    for first in (0..LANES).step_by(4) {
+        let memory = |i: usize| pointers[first + i] as *mut [u32; 4];
+        // SAFETY: the caller's promise; a row holds all lanes.
+        unsafe {
+            let registers = |i: usize| row.add(first + i * stride).cast::<[u32; 4]>();
+            if M::ACCESS == Access::Load {
+                let words = transposed(std::array::from_fn(|i| memory(i).read_unaligned()));
+                for (i, word) in words.into_iter().enumerate() {
+                    registers(i).write_unaligned(word);
+                }
+            } else {
+                let words = transposed(std::array::from_fn(|i| registers(i).read_unaligned()));
+                for (i, word) in words.into_iter().enumerate() {
+                    memory(i).write_unaligned(word);
+                }
+            }
+        }
+    }
+}
+
 #[inline(always)]
 unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
     for pass in 0..wave.passes {
@@ -163,6 +197,8 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
                     } else {
                         memory.write_unaligned(*row);
                     }
+                } else if M::WORDS == 4 {
+                    four_words::<M>(&pointers, row, stride);
                 } else {
                     for (lane, pointer) in pointers.iter().enumerate() {
                         M::lane(*pointer as *mut u8, row.add(lane), stride);
