@@ -14,6 +14,17 @@ use crate::memory::POISON;
 
 const PATTERN: u32 = u32::from_ne_bytes([POISON; 4]);
 
+/// The lanes whose word `is` what is looked for. Hardly any is, and that none is takes few instructions to see.
+#[inline(always)]
+fn matching(row: &[u32; LANES], is: impl Fn(u32) -> bool) -> u32 {
+    let any = row.iter().fold(false, |any, word| any | is(*word));
+    if any {
+        let lanes = row.iter().zip(0..);
+        return lanes.fold(0, |found, (word, lane)| found | u32::from(is(*word)) << lane);
+    }
+    0
+}
+
 /// Lanes of the request in whose data rows a word is the pattern, or, for narrow data, may be part of it.
 ///
 /// # Safety
@@ -26,18 +37,16 @@ unsafe fn suspects(wave: &Wave, op: &Op, request: Request) -> u32 {
         if request.bytes >= 4 {
             for word in 0..request.bytes / 4 {
                 let row = wave.row(op.dst + word * wave.stride as u32, request.pass);
-                for lane in 0..LANES {
-                    found |= u32::from(*row.add(lane) == PATTERN) << lane;
-                }
+                found |= matching(&*row.cast(), |word| word == PATTERN);
             }
         } else {
             // A byte or half: it lies in the low or the upper half of its row.
             let mask = (1u32 << (8 * request.bytes)) - 1;
             let row = wave.row(op.dst, request.pass);
-            for lane in 0..LANES {
-                let word = *row.add(lane) ^ PATTERN;
-                found |= u32::from(word & mask == 0 || word >> 16 & mask == 0) << lane;
-            }
+            found = matching(&*row.cast(), |word| {
+                let word = word ^ PATTERN;
+                (word & mask == 0) | (word >> 16 & mask == 0)
+            });
         }
     }
     found & request.exec

@@ -207,8 +207,10 @@ impl Watch {
         else {
             return false;
         };
-        // Loaded by this very wave in this epoch: had another wave stored since, that had been the race.
-        if access == Access::Load && *loaded == [stamp; N] {
+        // Loaded in this epoch, by this very wave or by several: had another wave stored before or since, that would
+        // have been the race.
+        let several = [epoch | SEVERAL; N];
+        if access == Access::Load && (*loaded == [stamp; N] || *loaded == several) {
             return true;
         }
         let Some(Ok(stored)) = self

@@ -118,6 +118,11 @@ small_stores! {
 /// Whether the lanes' dwords lie one after the other.
 #[inline(always)]
 fn consecutive(pointers: &Pointers) -> bool {
+    // Most that are not show it at once.
+    let last = pointers[0].wrapping_add(4 * (LANES as u64 - 1));
+    if pointers[LANES - 1] != last {
+        return false;
+    }
     let mut difference = 0;
     for (lane, pointer) in pointers.iter().enumerate() {
         difference |= pointer ^ pointers[0].wrapping_add(4 * lane as u64);
@@ -130,28 +135,40 @@ fn consecutive(pointers: &Pointers) -> bool {
 ///
 /// # Safety
 /// As for `Move::lane`, of all lanes.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
-    let transposed = |m: [[u32; 4]; 4]| -> [[u32; 4]; 4] {
-        std::array::from_fn(|i| std::array::from_fn(|j| m[j][i]))
-    };
+    use std::arch::x86_64::*;
     for first in (0..LANES).step_by(4) {
-        let memory = |i: usize| pointers[first + i] as *mut [u32; 4];
-        // SAFETY: the caller's promise; a row holds all lanes.
+        // SAFETY: the caller's promise; a row holds all lanes; every x86-64 CPU has SSE2.
         unsafe {
-            let registers = |i: usize| row.add(first + i * stride).cast::<[u32; 4]>();
-            if M::ACCESS == Access::Load {
-                let words = transposed(std::array::from_fn(|i| memory(i).read_unaligned()));
-                for (i, word) in words.into_iter().enumerate() {
-                    registers(i).write_unaligned(word);
-                }
-            } else {
-                let words = transposed(std::array::from_fn(|i| registers(i).read_unaligned()));
-                for (i, word) in words.into_iter().enumerate() {
-                    memory(i).write_unaligned(word);
-                }
-            }
+            let memory = |i: usize| pointers[first + i] as *mut __m128i;
+            let registers = |i: usize| row.add(first + i * stride).cast::<__m128i>();
+            let load = M::ACCESS == Access::Load;
+            let from = |i| if load { memory(i) } else { registers(i) };
+            let to = |i| if load { registers(i) } else { memory(i) };
+            let (a, b) = (_mm_loadu_si128(from(0)), _mm_loadu_si128(from(1)));
+            let (c, d) = (_mm_loadu_si128(from(2)), _mm_loadu_si128(from(3)));
+            let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+            _mm_storeu_si128(to(0), _mm_unpacklo_epi64(ab, cd));
+            _mm_storeu_si128(to(1), _mm_unpackhi_epi64(ab, cd));
+            let (ab, cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+            _mm_storeu_si128(to(2), _mm_unpacklo_epi64(ab, cd));
+            _mm_storeu_si128(to(3), _mm_unpackhi_epi64(ab, cd));
         }
+    }
+}
+
+/// The same, lane by lane.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
+    for (lane, pointer) in pointers.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { M::lane(*pointer as *mut u8, row.add(lane), stride) };
     }
 }
 
