@@ -6,7 +6,8 @@
 #   upstream.sh diff                 our edits to upstream's files, with context, for a reader
 #   upstream.sh refresh              write the edits back into the patches that name their files
 #   upstream.sh assign PATCH FILE... have PATCH (say candle-core/device.patch) record the edits to FILE from now on
-#   upstream.sh export DIR           a git repository: pristine upstream, then our work, one commit per topic
+#   upstream.sh export DIR           a git repository: pristine upstream, then our work, one commit per topic; beside it
+#                                    DIR.patches/, the same for `git am`, with the cover letter
 #
 # Upstream's files are git-ignored by an allow-list; nothing but this script touches them. State lies in
 # .upstream/: pristine/ (the crates as published) and laid/ (pristine + patches, as last laid).
@@ -194,7 +195,9 @@ export_manifest() { # DIR
 export_series() {
     [ $# = 1 ] || fail "usage: upstream.sh export DIR"
     local dir=$1 crate kind what subject='' reasons=''
-    [ ! -e "$dir" ] || [ -z "$(ls -A "$dir")" ] || fail "$dir is not empty"
+    for what in "$dir" "$dir.patches"; do
+        [ ! -e "$what" ] || [ -z "$(ls -A "$what")" ] || fail "$what is not empty"
+    done
     status
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
@@ -205,6 +208,7 @@ export_series() {
     commit() { # SUBJECT BODY
         export_manifest "$dir"
         git -C "$dir" add -A
+        ! git -C "$dir" diff --cached --quiet || fail "$series: nothing is left for '$1'"
         git -C "$dir" commit --quiet -m "$1" ${2:+-m "$2"}
     }
     git -C "$dir" add -A
@@ -231,6 +235,8 @@ export_series() {
         esac
     done <"$series"
     [ -z "$subject" ] || commit "$subject" "$reasons"
+    git -C "$dir" format-patch --quiet --output-directory "$dir.patches" "$(git -C "$dir" rev-list --max-parents=0 HEAD)"
+    cp patches/cover-letter.md "$dir.patches/0000-cover-letter.md"
     git -C "$dir" log --oneline | cat
 }
 
@@ -241,5 +247,5 @@ diff) show_diff ;;
 refresh) refresh ;;
 assign) shift && assign "$@" ;;
 export) shift && export_series "$@" ;;
-*) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 2 ;;
+*) sed -n '2,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" && exit 2 ;;
 esac

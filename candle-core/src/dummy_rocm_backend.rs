@@ -30,6 +30,12 @@ pub struct RocmError {
     never: Never,
 }
 
+impl From<RocmError> for crate::Error {
+    fn from(error: RocmError) -> Self {
+        match error.never {}
+    }
+}
+
 impl RocmDevice {
     pub fn storage_from_raw_bytes(&self, _: &[u8], _: DType) -> Result<RocmStorage> {
         match self.never {}

@@ -237,7 +237,7 @@ fn errors_name_what_is_wrong() -> Result<()> {
     assert_message(mixed, "dtype mismatch in conv1d");
     let integers =
         zeros(&[1, 2, 5], DType::I64)?.conv1d(&zeros(&[2, 2, 3], DType::I64)?, 0, 1, 1, 1);
-    assert_message(integers, "conv1d is not implemented for I64");
+    assert_message(integers, "unsupported dtype I64 for op conv1d");
 
     let large = f32s(&[1, 2, 3, 9])?.conv2d(&f32s(&[2, 2, 3, 4])?, 1, 1, 4, 1);
     assert_message(large, "conv2d: a kernel of size 3 with dilation 4");

@@ -1,7 +1,10 @@
-//! `CANDLE_ROCM_GEMM`: who computes matrix products, and what is said when rocBLAS is asked for and not there.
+//! Matrix products: own kernels (rocm_gemm/own.rs); here `CANDLE_ROCM_GEMM`: who computes them, and what is said when
+//! rocBLAS is asked for and not there.
 //!
 //! The variable is read once a process, so each value runs in a child: this program again, with one of the ignored
 //! tests. On the emulator, whose device memory is the host's, tests/rocm_gemm/rocblas.c stands in for rocBLAS.
+#[path = "rocm_gemm/own.rs"]
+mod own;
 mod rocm_support;
 
 use candle_core::{DType, Device, Result, Tensor};

@@ -200,7 +200,7 @@ fn shapes_that_do_not_fit_are_errors() -> Result<()> {
     let wrong = product.forward(&Tensor::zeros((1, 256), DType::U32, &device)?);
     let text = wrong.unwrap_err().to_string();
     assert!(
-        text.contains("quantized matmul is not implemented for U32"),
+        text.contains("unsupported dtype U32 for op quantized matmul"),
         "{text}"
     );
     Ok(())

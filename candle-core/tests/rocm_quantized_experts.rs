@@ -47,7 +47,8 @@ fn picked_experts_of_every_type() -> Result<()> {
         let w = QTensor::quantize(&w, dtype)?
             .dequantize(&Device::Cpu)?
             .to_vec3::<f32>()?;
-        for (batch, inputs, picked) in [(1, 1, 2), (4, 1, 2), (3, 2, 2), (70, 1, 1)] {
+        // Vector products; tiles of part of a group, of one and of several groups an expert.
+        for (batch, inputs, picked) in [(1, 1, 2), (4, 1, 2), (3, 2, 2), (70, 1, 1), (100, 1, 2)] {
             let x = Tensor::from_vec(
                 random(batch * inputs * k, 2),
                 (batch, inputs, k),

@@ -3,6 +3,11 @@ use candle::{Device, Error, Result};
 use std::fmt;
 use std::str::FromStr;
 
+mod args;
+mod list;
+
+pub use args::DeviceArgs;
+
 /// What the user asked for. Parsed from `auto`, `cpu`, `cuda`, `metal`, `rocm`, the last three with an optional
 /// `:N`, the number of the card counted from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -55,6 +55,19 @@ pub fn of_model(path: &Path, hub_model_named: bool) -> Result<Option<Embedded>> 
     candle::bail!("{reason}; give one with --tokenizer tokenizer.json")
 }
 
+/// The tokenizer inside the model file of an example that runs one architecture, so that the hub's tokenizer fits
+/// too. `None`: take that one; stderr says why, in case it cannot be had.
+pub fn of_example(model: Option<&str>) -> Option<Tokenizer> {
+    let path = Path::new(model?);
+    let reason = match read(path) {
+        Ok(Some(embedded)) => return Some(embedded.tokenizer),
+        Ok(None) => format!("{}: the file carries no tokenizer", path.display()),
+        Err(e) => plain(&e),
+    };
+    eprintln!("{reason}; taking the hub's (--tokenizer tokenizer.json names a local one)");
+    None
+}
+
 /// The id of the token that ends an answer: the file's own, else the one called `name`.
 ///
 /// # Errors
@@ -78,7 +91,7 @@ fn is_gguf(file: &mut std::fs::File) -> std::io::Result<bool> {
 }
 
 /// The error's message without a backtrace.
-fn plain(e: &Error) -> String {
+pub(crate) fn plain(e: &Error) -> String {
     match e {
         Error::WithBacktrace { inner, .. } => plain(inner),
         e => e.to_string(),
@@ -129,6 +142,8 @@ mod tests {
     #[test]
     fn the_demo_models_tokenizer_gives_a_text_back() {
         let embedded = of_model(&demo_model(), false).unwrap().unwrap();
+        assert!(of_example(demo_model().to_str()).is_some());
+        assert!(of_example(None).is_none());
         let text = "What is two plus three?";
         let ids = embedded.tokenizer.encode(text, true).unwrap();
         // <s> is in front.
@@ -149,6 +164,7 @@ mod tests {
             "{error}"
         );
         assert!(of_model(&file.0, true).unwrap().is_none());
+        assert!(of_example(file.0.to_str()).is_none());
     }
 
     #[test]

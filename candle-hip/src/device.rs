@@ -2,6 +2,7 @@
 
 use crate::counters::LIVE;
 use crate::error::{Error, Result};
+use crate::fork;
 use crate::library::{hip, Library};
 use crate::properties::DeviceProperties;
 use crate::sys::hip::hipError_t;
@@ -114,8 +115,12 @@ impl Device {
     /// knows: code that calls `hipSetDevice` by other means on the same thread must set it back.
     ///
     /// Every other call of this crate does it by itself.
+    ///
+    /// # Errors
+    /// [`Error::Forked`], and those of `hipSetDevice`.
     #[inline]
     pub fn make_current(&self) -> Result<()> {
+        fork::expect_own_process()?;
         // `try_with`: a thread that is ending may drop handles after its locals are gone.
         let current = CURRENT.try_with(Cell::get).unwrap_or(None);
         if current == Some(self.inner.ordinal) {

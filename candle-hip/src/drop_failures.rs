@@ -35,6 +35,10 @@ pub fn drop_failures() -> DropFailures {
 /// the raw functions, an allocator say.
 pub fn keep_drop_failure(outcome: Result<()>) {
     let Err(error) = outcome else { return };
+    // What a forked process holds copies of is its parent's to release.
+    if matches!(error, Error::Forked) {
+        return;
+    }
     // The runtime has been shut down (the process is ending) and has released everything itself.
     if error.code() == Some(hipError_t::hipErrorDeinitialized.0) {
         return;

@@ -111,6 +111,14 @@ pub enum Error {
         library: PathBuf,
     },
 
+    /// This process was forked from one that had opened the HIP runtime.
+    #[error(
+        "this process was forked from one that had started the HIP runtime, which cannot be used on both sides of a fork: \
+         make the first ROCm device after the fork, or start the child as a program of its own (in Python's \
+         multiprocessing: the start method 'spawn')"
+    )]
+    Forked,
+
     /// A rocBLAS call failed.
     #[error("{context}: {call} failed with rocblas_status {status}")]
     Blas {

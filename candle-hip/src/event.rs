@@ -67,7 +67,8 @@ impl Event {
             hip!(
                 self.device.library(),
                 hipEventRecord(self.handle, stream.handle()),
-                "recording an event"
+                "recording an event on device {}",
+                self.device.ordinal()
             )
         }
     }
@@ -80,7 +81,8 @@ impl Event {
             hip!(
                 self.device.library(),
                 hipEventSynchronize(self.handle),
-                "waiting for an event"
+                "waiting for an event on device {}",
+                self.device.ordinal()
             )?
         };
         LIVE.synchronizations.add();
@@ -95,7 +97,12 @@ impl Event {
         if status == hipError_t::hipErrorNotReady {
             return Ok(false);
         }
-        let context = || "asking whether an event is complete".to_string();
+        let context = || {
+            format!(
+                "asking whether an event on device {} is complete",
+                self.device.ordinal()
+            )
+        };
         self.device
             .library()
             .check("hipEventQuery", status, context)?;
@@ -111,7 +118,8 @@ impl Event {
             hip!(
                 self.device.library(),
                 hipEventElapsedTime(&mut ms, self.handle, end.handle),
-                "taking the time between two events"
+                "taking the time between two events on device {}",
+                self.device.ordinal()
             )?
         };
         Ok(ms)
@@ -127,7 +135,8 @@ impl Drop for Event {
                 hip!(
                     self.device.library(),
                     hipEventDestroy(self.handle),
-                    "destroying an event"
+                    "destroying an event on device {}",
+                    self.device.ordinal()
                 )
             }
         };

@@ -11,6 +11,7 @@ use std::thread;
 use super::cache::{Cache, Digest};
 use super::compilers::Compilers;
 use super::modules::{Origin, Source};
+use super::selection::Wanted;
 use super::targets::Target;
 use super::{translate, Result};
 
@@ -30,20 +31,25 @@ pub struct Object {
     pub path: PathBuf,
 }
 
-/// Translates, then compiles every module for every target. The objects come back module by module, in the order
-/// of both lists.
-pub fn build(
-    folders: &Folders,
-    modules: &[&'static Source],
-    targets: &[&'static Target],
-) -> Result<Vec<Object>> {
+/// What a build made.
+pub struct Built {
+    /// Module by module, in the order of both lists.
+    pub objects: Vec<Object>,
+    pub targets: Vec<&'static Target>,
+    /// Targets that nobody named and the compiler is too old for.
+    pub left_out: Vec<&'static Target>,
+}
+
+/// Translates, then compiles every module for every target.
+pub fn build(folders: &Folders, modules: &[&'static Source], wanted: &[Wanted]) -> Result<Built> {
     translate::translate_tree(&folders.krate.join("src"), &folders.translated)?;
-    let compilers = Compilers::find(targets)?;
+    let choice = Compilers::find(wanted)?;
+    let compilers = choice.compilers;
     let cache = Cache::open(folders.cache.clone())?;
 
     let mut jobs = Vec::new();
     for module in modules {
-        for target in targets {
+        for target in &choice.targets {
             jobs.push(Job::plan(folders, &compilers, &cache, module, target)?);
         }
     }
@@ -52,20 +58,22 @@ pub fn build(
     missing.sort_by_key(|job| {
         std::cmp::Reverse(fs::metadata(&job.source).map_or(0, |data| data.len()))
     });
-    for target in targets {
+    for target in &choice.targets {
         if missing.iter().any(|job| job.target.name == target.name) {
             compilers.prepare(target, &folders.cache)?;
         }
     }
     run_all(&missing, |job| job.compile(folders, &compilers, &cache))?;
-    Ok(jobs
-        .into_iter()
-        .map(|job| Object {
-            module: job.module,
-            target: job.target,
-            path: job.out,
-        })
-        .collect())
+    let objects = jobs.into_iter().map(|job| Object {
+        module: job.module,
+        target: job.target,
+        path: job.out,
+    });
+    Ok(Built {
+        objects: objects.collect(),
+        targets: choice.targets,
+        left_out: choice.left_out,
+    })
 }
 
 /// One module for one target.
@@ -220,6 +228,13 @@ mod tests {
         built: false,
     };
 
+    fn named(target: &str) -> Wanted {
+        Wanted {
+            target: find(target).unwrap(),
+            named: true,
+        }
+    }
+
     /// A crate's folder below `OUT_DIR`, holding one CUDA source and the own module `broken` with `text`.
     fn folders(name: &str, text: &str) -> Folders {
         let root = Path::new(env!("OUT_DIR")).join("build-tests").join(name);
@@ -237,7 +252,7 @@ mod tests {
     #[test]
     fn a_broken_kernel_is_named_with_the_compilers_message() {
         let folders = folders("broken", "int f() { return missing; }\n");
-        let message = build(&folders, &[&BROKEN], &[find("gfx1100").unwrap()])
+        let message = build(&folders, &[&BROKEN], &[named("gfx1100")])
             .err()
             .unwrap();
         for part in [
@@ -257,8 +272,9 @@ mod tests {
             "#include \"value.h\"\n__attribute__((device)) int value = VALUE;\n",
         );
         let object = || {
-            build(&folders, &[&BROKEN], &[find("gfx90a").unwrap()])
+            build(&folders, &[&BROKEN], &[named("gfx90a")])
                 .unwrap()
+                .objects
                 .remove(0)
                 .path
         };
@@ -278,7 +294,7 @@ mod tests {
             ..folders("warnings", "")
         };
         let target = find("gfx90a").unwrap();
-        let compilers = Compilers::find(&[target]).unwrap();
+        let compilers = Compilers::find(&[named("gfx90a")]).unwrap().compilers;
         let cache = Cache::open(folders.cache.clone()).unwrap();
         let own = super::super::modules::SOURCES
             .iter()

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use super::cache::Digest;
 use super::modules::Source;
-use super::targets::{Dot4, Target};
+use super::targets::{Dot4, Family, Target};
 use super::Result;
 
 /// Versions of LLVM that are tried by name on PATH, best first.
@@ -56,9 +56,14 @@ impl Toolchain {
         )
     }
 
+    /// Whether this clang is new enough for `target`.
+    pub fn knows(&self, target: &Target) -> bool {
+        target.min_llvm <= self.llvm
+    }
+
     /// Stops for targets that this clang is too old for.
     pub fn check(&self, targets: &[&Target]) -> Result<()> {
-        match targets.iter().find(|target| target.min_llvm > self.llvm) {
+        match targets.iter().find(|target| !self.knows(target)) {
             None => Ok(()),
             Some(target) => Err(format!(
                 "target {} needs clang {} or newer, and {} is {}. Install a newer one and name it with \
@@ -108,6 +113,9 @@ impl Toolchain {
                     "-D__CUDACC_VER_MINOR__=4".into(),
                 ]);
                 flags.push(format!("-DCANDLE_CUDA_LEVEL={}", module.cuda_level));
+                if module.is_mmq() {
+                    flags.extend(mmq_defines(target).iter().map(|d| format!("-D{d}")));
+                }
                 flags.extend(["-include", "cuda_compat.h", "-w"].map(String::from));
             }
             super::modules::Origin::Own => {}
@@ -171,6 +179,20 @@ impl Toolchain {
         // Left behind it would only be clutter.
         let _ = fs::remove_file(&source);
         Ok(out)
+    }
+}
+
+/// What makes `mmq_gguf/` take its AMD branches, and in them a family's matrix cores: the names that ggml's build for HIP
+/// gives its compiler.
+fn mmq_defines(target: &Target) -> &'static [&'static str] {
+    match target.family {
+        Family::Cdna2 => &["GGML_USE_HIP", "CDNA", "CDNA2", "AMD_MFMA_AVAILABLE"],
+        Family::Cdna3 => &["GGML_USE_HIP", "CDNA", "CDNA3", "AMD_MFMA_AVAILABLE"],
+        Family::Rdna2 => &["GGML_USE_HIP", "RDNA2"],
+        Family::Rdna3 => &["GGML_USE_HIP", "RDNA3", "AMD_WMMA_AVAILABLE"],
+        Family::Rdna4 => &["GGML_USE_HIP", "RDNA4", "AMD_WMMA_AVAILABLE"],
+        Family::Gcn5 => &["GGML_USE_HIP", "GCN"],
+        Family::Nvidia => &[],
     }
 }
 

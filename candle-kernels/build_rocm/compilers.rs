@@ -5,6 +5,7 @@ use std::path::Path;
 use super::compiler::Toolchain;
 use super::modules::Source;
 use super::nvcc::Nvcc;
+use super::selection::Wanted;
 use super::targets::{Family, Target};
 use super::Result;
 
@@ -14,23 +15,51 @@ pub struct Compilers {
     nvidia: Option<Nvcc>,
 }
 
+/// What the compilers at hand make of the targets that were wanted.
+pub struct Choice {
+    pub compilers: Compilers,
+    /// To be built.
+    pub targets: Vec<&'static Target>,
+    /// Named by nobody, and newer than the compiler.
+    pub left_out: Vec<&'static Target>,
+}
+
 impl Compilers {
-    /// Finds what `targets` need, and stops for targets that it is too old for.
-    pub fn find(targets: &[&Target]) -> Result<Self> {
-        let (nvidia, amd): (Vec<&Target>, Vec<&Target>) =
-            targets.iter().partition(|target| is_nvidia(target));
-        let wanted = |targets: &[&Target]| !targets.is_empty();
-        let compilers = Compilers {
-            amd: wanted(&amd).then(Toolchain::find).transpose()?,
-            nvidia: wanted(&nvidia).then(Nvcc::find).transpose()?,
+    /// Finds what the wanted targets need. A compiler too old for a named one is an error; others are left out.
+    pub fn find(wanted: &[Wanted]) -> Result<Choice> {
+        let of = |nvidia: bool| -> Vec<&Wanted> {
+            let of_vendor = |w: &&Wanted| is_nvidia(w.target) == nvidia;
+            wanted.iter().filter(of_vendor).collect()
         };
+        let (amd, nvidia) = (of(false), of(true));
+        let compilers = Compilers {
+            amd: (!amd.is_empty()).then(Toolchain::find).transpose()?,
+            nvidia: (!nvidia.is_empty()).then(Nvcc::find).transpose()?,
+        };
+        let named: Vec<&Target> = amd.iter().filter(|w| w.named).map(|w| w.target).collect();
+        let mut left_out = Vec::new();
         if let Some(clang) = &compilers.amd {
-            clang.check(&amd)?;
+            clang.check(&named)?;
+            let unnamed = amd.iter().filter(|w| !w.named && !clang.knows(w.target));
+            left_out = unnamed.map(|w| w.target).collect();
         }
         if let Some(nvcc) = &compilers.nvidia {
-            nvcc.check(&nvidia)?;
+            nvcc.check(&nvidia.iter().map(|w| w.target).collect::<Vec<_>>())?;
         }
-        Ok(compilers)
+        let targets: Vec<&'static Target> = wanted
+            .iter()
+            .map(|w| w.target)
+            .filter(|target| {
+                left_out
+                    .iter()
+                    .all(|left: &&Target| left.name != target.name)
+            })
+            .collect();
+        Ok(Choice {
+            compilers,
+            targets,
+            left_out,
+        })
     }
 
     /// Digest of the compiler for `target`, for the cache.

@@ -31,7 +31,7 @@ pub fn embed() -> Result<()> {
     for path in ["src", "build.rs", "build_rocm"] {
         println!("cargo::rerun-if-changed={path}");
     }
-    let targets = selection::targets(env::var("CANDLE_HIP_ARCHS").ok().as_deref())?;
+    let wanted = selection::targets(env::var("CANDLE_HIP_ARCHS").ok().as_deref())?;
     let modules: Vec<&'static Source> = SOURCES.iter().filter(|module| module.built).collect();
     let cache = env::var_os("CANDLE_HIP_CACHE")
         .map_or_else(|| target_folder(&out).join("rocm-kernels"), PathBuf::from);
@@ -40,8 +40,14 @@ pub fn embed() -> Result<()> {
         translated: out.join("hip"),
         cache,
     };
-    let objects = build(&folders, &modules, &targets)?;
-    let table = table(&objects, &targets, &modules, &out)?;
+    let built = build(&folders, &modules, &wanted)?;
+    for target in &built.left_out {
+        println!(
+            "cargo::warning=no kernels for {}: they need clang {} or newer (CANDLE_HIP_CLANG names one)",
+            target.name, target.min_llvm
+        );
+    }
+    let table = table(&built.objects, &built.targets, &modules, &out)?;
     translate::write_if_changed(&out.join("rocm_code_objects.rs"), table.as_bytes())
 }
 

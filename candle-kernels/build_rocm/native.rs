@@ -11,7 +11,8 @@ use super::Result;
 /// Where the kernel driver lists its devices. Readable without ROCm being installed.
 const TOPOLOGY: &str = "/sys/class/kfd/kfd/topology/nodes";
 
-/// Rows for this machine's GPUs: the exact target of each, or the generic one of its family.
+/// Rows for this machine's GPUs: the exact target of each, or the generic one of its family. One that has neither
+/// (an old card beside a new one) is passed over as long as another has.
 pub fn targets() -> Result<Vec<&'static Target>> {
     let mut processors = from_topology(Path::new(TOPOLOGY));
     if processors.is_empty() {
@@ -24,14 +25,17 @@ pub fn targets() -> Result<Vec<&'static Target>> {
              CANDLE_HIP_ARCHS=gfx1100, or leave the variable unset"
         ));
     }
-    processors
-        .iter()
-        .map(|name| {
-            find(name).or_else(|| find(generic_of(name)?)).ok_or_else(|| {
-                format!("this machine's GPU is a {name}, for which candle-rocm has no kernels; CANDLE_HIP_ARCHS=all builds for every supported one")
-            })
-        })
-        .collect()
+    let known = |name: &String| find(name).or_else(|| find(generic_of(name)?));
+    let targets: Vec<&'static Target> = processors.iter().filter_map(known).collect();
+    if targets.is_empty() {
+        let names: Vec<&str> = processors.iter().map(String::as_str).collect();
+        return Err(format!(
+            "CANDLE_HIP_ARCHS=native, but candle-rocm has no kernels for this machine's GPU: {}; \
+             CANDLE_HIP_ARCHS=all builds for every supported one",
+            names.join(", ")
+        ));
+    }
+    Ok(targets)
 }
 
 fn from_topology(nodes: &Path) -> BTreeSet<String> {

@@ -3,27 +3,42 @@
 use super::targets::{find, Target, NVIDIA_TARGETS, TARGETS};
 use super::{native, Result};
 
+/// A target to build.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    pub target: &'static Target,
+    /// Somebody named it, so a compiler too old for it is an error. One that only belongs to the default or to `all`
+    /// is left out instead.
+    pub named: bool,
+}
+
 /// Targets named by `request`: `native`, `all`, or a list separated by commas, semicolons or spaces.
 /// `None` or an empty string means the rows marked default.
-pub fn targets(request: Option<&str>) -> Result<Vec<&'static Target>> {
+pub fn targets(request: Option<&str>) -> Result<Vec<Wanted>> {
     let request = request.map(str::trim).unwrap_or("");
-    if request.is_empty() {
-        return Ok(TARGETS.iter().filter(|target| target.default).collect());
-    }
-    let mut chosen: Vec<&'static Target> = Vec::new();
-    let mut add = |target: &'static Target| {
-        if !chosen.iter().any(|have| have.name == target.name) {
-            chosen.push(target);
-        }
+    let mut chosen: Vec<Wanted> = Vec::new();
+    let mut add = |target: &'static Target, named: bool| match chosen
+        .iter_mut()
+        .find(|have| have.target.name == target.name)
+    {
+        Some(have) => have.named |= named,
+        None => chosen.push(Wanted { target, named }),
     };
+    if request.is_empty() {
+        let default = TARGETS.iter().filter(|target| target.default);
+        default.for_each(|target| add(target, false));
+        return Ok(chosen);
+    }
     for word in request
         .split([',', ';', ' '])
         .filter(|word| !word.is_empty())
     {
         match word {
-            "all" => TARGETS.iter().for_each(&mut add),
-            "native" => native::targets()?.into_iter().for_each(&mut add),
-            name => add(find(name).ok_or_else(|| unknown(name))?),
+            "all" => TARGETS.iter().for_each(|target| add(target, false)),
+            "native" => native::targets()?
+                .into_iter()
+                .for_each(|target| add(target, true)),
+            name => add(find(name).ok_or_else(|| unknown(name))?, true),
         }
     }
     if chosen.is_empty() {
@@ -63,8 +78,23 @@ mod tests {
         targets(request)
             .unwrap()
             .iter()
-            .map(|target| target.name)
+            .map(|wanted| wanted.target.name)
             .collect()
+    }
+
+    #[test]
+    fn what_a_user_names_is_more_than_a_wish() {
+        let named = |request| -> Vec<bool> {
+            let wanted = targets(request).unwrap();
+            wanted.iter().map(|wanted| wanted.named).collect()
+        };
+        assert!(named(None).iter().all(|named| !named));
+        assert!(named(Some("all")).iter().all(|named| !named));
+        assert_eq!(named(Some("gfx1100,gfx90a")), [true, true]);
+        let both = targets(Some("all,gfx942")).unwrap();
+        for wanted in both {
+            assert_eq!(wanted.named, wanted.target.name == "gfx942");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ fn translate_all(options: &Options) -> Result<()> {
 fn compile(options: &Options) -> Result<()> {
     let out = out_folder(options)?;
     let environment = env::var("CANDLE_HIP_ARCHS").ok();
-    let targets = selection::targets(options.arch.as_deref().or(environment.as_deref()))?;
+    let wanted = selection::targets(options.arch.as_deref().or(environment.as_deref()))?;
     let modules = modules(&options.modules)?;
     let cache = options.cache.clone().unwrap_or_else(|| out.join("cache"));
     let folders = Folders {
@@ -100,7 +100,14 @@ fn compile(options: &Options) -> Result<()> {
         translated: out.join("hip"),
         cache,
     };
-    for object in build(&folders, &modules, &targets)? {
+    let built = build(&folders, &modules, &wanted)?;
+    for target in &built.left_out {
+        eprintln!(
+            "{} left out: it needs clang {} or newer (CANDLE_HIP_CLANG names one)",
+            target.name, target.min_llvm
+        );
+    }
+    for object in built.objects {
         let path = out.join(format!("{}-{}.co", object.module.name, object.target.name));
         let size = fs::copy(&object.path, &path)
             .map_err(|e| format!("cannot write {}: {e}", path.display()))?;

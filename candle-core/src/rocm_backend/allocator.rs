@@ -97,6 +97,8 @@ impl Allocator {
     }
 
     pub(super) fn allocate(&self, bytes: usize) -> Result<Block, candle_hip::Error> {
+        // Before the lock, which may have been held when the process was forked; so below.
+        candle_hip::expect_own_process()?;
         let size = if self.pooled {
             size_class(bytes)
         } else {
@@ -138,6 +140,9 @@ impl Allocator {
 
     /// Takes a block back. Its last use may still be running: the next user's work comes after it on the stream.
     pub(super) fn release(&self, block: Block) {
+        if candle_hip::is_forked() {
+            return;
+        }
         {
             let mut pool = self.pool();
             pool.statistics.used_blocks -= 1;
@@ -160,6 +165,9 @@ impl Allocator {
 
     /// Gives every cached block back to HIP and says how many bytes that were.
     pub(super) fn trim(&self) -> usize {
+        if candle_hip::is_forked() {
+            return 0;
+        }
         let free = {
             let mut pool = self.pool();
             pool.statistics.cached_blocks = 0;

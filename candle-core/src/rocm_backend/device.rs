@@ -96,22 +96,25 @@ impl RocmDevice {
     }
 
     fn allocate_block(&self, bytes: usize) -> Result<Block> {
-        let inner = &*self.inner;
-        match inner.allocator.allocate(bytes) {
-            Err(e) if e.is_out_of_memory() => {
-                let (free, total) = inner.hip.memory_info().unwrap_or((0, 0));
-                let pool = self.pool_statistics();
-                let ordinal = inner.ordinal;
-                Err(RocmError::OutOfMemory {
-                    ordinal,
-                    requested: bytes,
-                    free,
-                    total,
-                    pool,
-                })
-                .rocm()
-            }
+        // HIP is not asked for what no address space holds, nor rounded up beyond it.
+        if isize::try_from(bytes).is_err() {
+            return Err(self.out_of_memory(bytes)).rocm();
+        }
+        match self.inner.allocator.allocate(bytes) {
+            Err(e) if e.is_out_of_memory() => Err(self.out_of_memory(bytes)).rocm(),
             other => other.rocm(),
+        }
+    }
+
+    fn out_of_memory(&self, requested: usize) -> RocmError {
+        let inner = &*self.inner;
+        let (free, total) = inner.hip.memory_info().unwrap_or((0, 0));
+        RocmError::OutOfMemory {
+            ordinal: inner.ordinal,
+            requested,
+            free,
+            total,
+            pool: self.pool_statistics(),
         }
     }
 
@@ -139,6 +142,7 @@ impl RocmDevice {
         module: &candle_kernels::rocm::Module,
         name: &KernelName,
     ) -> Result<Function> {
+        candle_hip::expect_own_process().rocm()?;
         self.inner.kernels.get(name, || {
             let module = self.module(module)?;
             module.function(&name.symbol()).rocm()
@@ -219,6 +223,18 @@ impl RocmDevice {
     }
 }
 
+/// Bytes of a tensor with these dimensions; a product that wraps around would get a buffer that is too small.
+pub(super) fn bytes_of(dims: &[usize], dtype: DType) -> Result<usize> {
+    let elements = dims.iter().copied().try_fold(1, usize::checked_mul);
+    let bytes = elements.and_then(|n| n.checked_mul(dtype.size_in_bytes()));
+    let too_large = || {
+        let text =
+            format!("a tensor of {dims:?} elements of {dtype:?} is larger than an address space");
+        RocmError::from(text)
+    };
+    bytes.ok_or_else(too_large).rocm()
+}
+
 impl From<&RocmDevice> for crate::Device {
     fn from(device: &RocmDevice) -> Self {
         Self::Rocm(device.clone())
@@ -229,6 +245,8 @@ impl BackendDevice for RocmDevice {
     type Storage = RocmStorage;
 
     fn new(ordinal: usize) -> Result<Self> {
+        // Before the first lock: whoever held it when the process was forked will not let go of it.
+        candle_hip::expect_own_process().rocm()?;
         let mut devices = DEVICES.lock().unwrap_or_else(PoisonError::into_inner);
         devices.retain(|(_, device)| device.strong_count() > 0);
         let alive = devices.iter().find(|(n, _)| *n == ordinal);
@@ -263,12 +281,13 @@ impl BackendDevice for RocmDevice {
     }
 
     fn zeros_impl(&self, shape: &Shape, dtype: DType) -> Result<RocmStorage> {
-        let bytes = shape.elem_count() * dtype.size_in_bytes();
+        let bytes = bytes_of(shape.dims(), dtype)?;
         Ok(RocmStorage::new(self.allocate_zeroed(bytes)?, dtype))
     }
 
     unsafe fn alloc_uninit(&self, shape: &Shape, dtype: DType) -> Result<RocmStorage> {
-        RocmStorage::uninit(self, shape.elem_count(), dtype)
+        let bytes = bytes_of(shape.dims(), dtype)?;
+        Ok(RocmStorage::new(self.allocate(bytes)?, dtype))
     }
 
     fn storage_from_slice<T: WithDType>(&self, values: &[T]) -> Result<RocmStorage> {

@@ -5,7 +5,7 @@ use crate::DType;
 #[derive(Debug, thiserror::Error)]
 pub enum RocmError {
     /// The HIP runtime is missing, refused a call, or reported a fault.
-    #[error("rocm: {0}")]
+    #[error("rocm: {}{}", .0, advice(.0))]
     Hip(#[from] candle_hip::Error),
 
     /// No code object in this build runs on the device.
@@ -25,10 +25,12 @@ pub enum RocmError {
         pool: PoolStatistics,
     },
 
+    /// Reaches the user as [`crate::Error::UnsupportedDTypeForOp`], as from the CPU.
     #[error("rocm: {op} is not implemented for {dtype:?}")]
     UnsupportedDType { dtype: DType, op: &'static str },
 
-    /// Found by a kernel; reported by the first call after it that waits for the device.
+    /// Found by a kernel; reported by the first call after it that waits for the device. Reaches the user as
+    /// [`crate::Error::InvalidIndex`], as from the CPU, with this text as its context.
     #[error(
         "rocm: {op}: index {index} is out of range for a dimension of size {size} (found on the device: what was \
          computed from the result is not valid)"
@@ -59,6 +61,35 @@ pub enum RocmError {
     Message(String),
 }
 
+/// What to do about an error that HIP reports for something that ran earlier, and from which a device does not recover.
+fn advice(error: &candle_hip::Error) -> &'static str {
+    /// `hipErrorIllegalAddress`, `hipErrorAssert`, `hipErrorLaunchFailure` (hip_runtime_api.h).
+    const FAULTS: [u32; 3] = [700, 710, 719];
+    match error.code() {
+        Some(code) if FAULTS.contains(&code) => {
+            ". HIP refuses further work on this device until the process ends. Where the message names \
+             no kernel, HIP_LAUNCH_BLOCKING=1 makes each launch wait, so that the one that fails is named"
+        }
+        _ => "",
+    }
+}
+
+/// Errors that candle's other backends have get the variant that these use.
+impl From<RocmError> for crate::Error {
+    fn from(error: RocmError) -> Self {
+        match error {
+            RocmError::UnsupportedDType { dtype, op } => Self::UnsupportedDTypeForOp(dtype, op),
+            RocmError::InvalidIndex { op, index, size } => {
+                let text = error.to_string();
+                // Negative indices wrap, as on the CPU; the text has them as they were.
+                let (index, size) = (index as usize, size as usize);
+                Self::InvalidIndex { op, index, size }.context(text)
+            }
+            error => Self::Rocm(error),
+        }
+    }
+}
+
 impl From<String> for RocmError {
     fn from(text: String) -> Self {
         Self::Message(text)
@@ -72,6 +103,6 @@ pub(crate) trait OrRocm<T> {
 
 impl<T, E: Into<RocmError>> OrRocm<T> for std::result::Result<T, E> {
     fn rocm(self) -> crate::Result<T> {
-        self.map_err(|e| crate::Error::Rocm(e.into()).bt())
+        self.map_err(|e| crate::Error::from(e.into()).bt())
     }
 }

@@ -65,10 +65,8 @@ impl RocmStorage {
 
     /// Room for `count` elements, whose content is whatever was there before.
     pub fn uninit(device: &RocmDevice, count: usize, dtype: DType) -> Result<Self> {
-        Ok(Self::new(
-            device.allocate(count * dtype.size_in_bytes())?,
-            dtype,
-        ))
+        let bytes = device::bytes_of(&[count], dtype)?;
+        Ok(Self::new(device.allocate(bytes)?, dtype))
     }
 
     pub fn buffer(&self) -> &RocmBuffer {

@@ -3,6 +3,7 @@
 pub(crate) mod search;
 
 use crate::error::{Error, HipFailure, Result};
+use crate::fork;
 use crate::sys::graph::GraphFunctions;
 use crate::sys::hip::{hipError_t, HipFunctions};
 use search::Wanted;
@@ -67,17 +68,19 @@ impl Library {
     ///
     /// # Errors
     /// [`Error::LibraryMissing`] with every path tried, or [`Error::LibraryUnusable`] when
-    /// `CANDLE_HIP_LIBRARY` names something that is no HIP runtime.
+    /// `CANDLE_HIP_LIBRARY` names something that is no HIP runtime; [`Error::Forked`].
     pub fn get() -> Result<&'static Library> {
         static LIBRARY: OnceLock<Result<Library>> = OnceLock::new();
         LIBRARY
             .get_or_init(|| {
                 let (path, library) =
                     search::open(&HIP, |name| std::env::var_os(name), Library::open)?;
+                fork::watch();
                 Ok(Library { path, ..library })
             })
             .as_ref()
             .map_err(Error::clone)
+            .and_then(|library| fork::expect_own_process().map(|()| library))
     }
 
     fn open(path: &Path) -> Result<Library, String> {

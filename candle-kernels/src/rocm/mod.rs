@@ -84,6 +84,7 @@ modules! {
     AFFINE 0, BINARY 1, CAST 2, CONV 3, FILL 4, INDEXING 5, QUANTIZED 6, REDUCE 7, SORT 8, TERNARY 9, UNARY 10, GEMM 11,
     QUANTIZED_PRODUCT 12, QUANTIZED_DENSE 13, QUANTIZE 14,
     POINTWISE 15, PAIRWISE 16, CONVERT 17, MOVE 18, PICK 19, FOLD 20, ORDER 21, RANDOM 22, QUANTIZED_LOOKUP 23,
+    QUANTIZED_TILE 24,
 }
 
 // The build script's own tests run with the crate's. It shares two tables with the program by loading their files.

@@ -26,6 +26,13 @@ pub struct Source {
     pub built: bool,
 }
 
+impl Source {
+    /// Whether it is one of upstream's `mmq_gguf/`, which has branches for AMD.
+    pub fn is_mmq(&self) -> bool {
+        self.path.starts_with("mmq_gguf/")
+    }
+}
+
 const fn upstream(name: &'static str, max_threads: u32) -> Source {
     Source {
         name,
@@ -61,13 +68,13 @@ const fn own_quantized(name: &'static str, path: &'static str) -> Source {
     }
 }
 
-/// A module of upstream's `mmq_gguf/`; 620 takes its dot-product path (from 750 on it is NVIDIA assembler).
+/// A module of upstream's `mmq_gguf/`, 8 waves a workgroup; with 620 it leaves NVIDIA's assembler (from 750 on) out.
 const fn mmq(name: &'static str, path: &'static str) -> Source {
     Source {
         path,
         cuda_level: 620,
         built: false,
-        ..upstream(name, 256)
+        ..upstream(name, 512)
     }
 }
 
@@ -105,6 +112,7 @@ pub const SOURCES: &[Source] = &[
     own("order"),
     own("random"),
     own_quantized("quantized_lookup", "quantized/lookup"),
+    own_quantized("quantized_tile", "quantized/tile"),
     Source {
         built: false,
         ..upstream("mmvq_gguf", 256)

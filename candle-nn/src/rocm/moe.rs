@@ -41,8 +41,8 @@ fn with_tokens(
     Ok(Tensor::from_storage(out, shape, op, false))
 }
 
-/// [`crate::moe::moe_gemm`]: `input` `[tokens, k]` and `weights` `[experts, n, k]` in f16 or bf16. Prefill and decode
-/// take the same kernel.
+/// [`crate::moe::moe_gemm`]: `input` `[tokens, k]` and `weights` `[experts, n, k]` in f16 or bf16. The number of
+/// rows an expert decides between a vector kernel and tiles, for prefill and decode alike.
 pub(crate) fn moe_gemm(
     input: &Tensor,
     weights: &Tensor,
@@ -67,7 +67,7 @@ pub(crate) fn moe_gemm(
 }
 
 /// [`crate::moe::moe_gemm_gguf`]: `input` `[tokens, k]` in f32, `weights` of any quantized type; the result in f32.
-/// Prefill does not pass through a 16-bit type: the kernel is the one for decode.
+/// Prefill does not pass through a 16-bit type, as it does on CUDA.
 pub(crate) fn moe_gemm_gguf(
     input: &Tensor,
     weights: &QTensor,

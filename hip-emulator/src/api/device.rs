@@ -208,6 +208,7 @@ unsafe fn structure(bytes: &[u8], into: *mut u8) -> Result<(), Refusal> {
 #[no_mangle]
 pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> HipError {
     call("hipMemGetInfo", |runtime| {
+        runtime.expect_current()?;
         let capacity = runtime.memory.capacity(runtime.current());
         let used = runtime.memory.used(runtime.current());
         // SAFETY: valid or null by HIP's contract.

@@ -81,6 +81,11 @@ pub unsafe extern "C" fn hipModuleLaunchKernel(
                 let refusal = Refusal::from(error);
                 if sticky {
                     turn.fail(refusal.clone());
+                    if runtime.settings.sticky {
+                        runtime.devices[stream.device as usize]
+                            .loss
+                            .lose(refusal.clone());
+                    }
                 }
                 Err(refusal)
             }

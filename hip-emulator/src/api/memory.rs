@@ -58,6 +58,7 @@ fn is_device(kind: Kind) -> bool {
 #[no_mangle]
 pub unsafe extern "C" fn hipMalloc(pointer: *mut *mut c_void, bytes: usize) -> HipError {
     call("hipMalloc", |runtime| {
+        runtime.expect_current()?;
         // SAFETY: valid or null by HIP's contract.
         unsafe { allocate(runtime, pointer, bytes, Kind::Device(runtime.current())) }
     })
@@ -76,11 +77,13 @@ pub unsafe extern "C" fn hipMallocAsync(
     })
 }
 
-/// Frees device memory. A kernel that runs meanwhile on another thread keeps it until it ends.
+/// Frees device memory. A kernel that runs meanwhile on another thread keeps it until it ends. That of a lost device is
+/// gone too, and the loss is said.
 #[no_mangle]
 pub extern "C" fn hipFree(pointer: *mut c_void) -> HipError {
     call("hipFree", |runtime| {
-        free(runtime, pointer, "hipFree", is_device)
+        free(runtime, pointer, "hipFree", is_device)?;
+        runtime.expect_current()
     })
 }
 

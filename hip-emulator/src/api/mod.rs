@@ -16,6 +16,7 @@ pub mod error;
 pub mod event;
 pub mod graph;
 pub mod kernel;
+mod loss;
 pub mod memory;
 pub mod module;
 mod properties;

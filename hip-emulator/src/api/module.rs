@@ -42,6 +42,7 @@ unsafe fn load(
     module: *mut ModuleHandle,
     bytes: Vec<u8>,
 ) -> Result<(), Refusal> {
+    runtime.expect_current()?;
     let device = runtime.current();
     let target = runtime.devices[device as usize].target;
     let image = Image::load(CodeObject::parse(bytes)?, &runtime.memory, device, target)?;

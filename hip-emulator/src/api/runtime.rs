@@ -1,6 +1,7 @@
 //! The process's devices, memory and handles.
 
 use super::error::{remember, Code, HipError, Refusal};
+use super::loss::Loss;
 use super::settings::Settings;
 use super::stream::Stream;
 use crate::launch::{Function, Recorder};
@@ -17,6 +18,7 @@ pub struct Device {
     pub target: &'static Target,
     /// The null stream of this device.
     pub default_stream: Arc<Stream>,
+    pub loss: Loss,
 }
 
 /// Everything that calls share.
@@ -49,6 +51,7 @@ impl Runtime {
             .map(|(number, target)| Device {
                 target,
                 default_stream: Arc::new(Stream::new(number as u32, 0)),
+                loss: Loss::new(settings.lose_after),
             });
         Ok(Runtime {
             devices: devices.collect(),
@@ -65,6 +68,11 @@ impl Runtime {
     /// The device that this thread chose with `hipSetDevice`; 0 until then.
     pub fn current(&self) -> u32 {
         CURRENT.get()
+    }
+
+    /// Refuses when this thread's device is lost.
+    pub fn expect_current(&self) -> Result<(), Refusal> {
+        self.devices[self.current() as usize].loss.check()
     }
 
     pub fn choose(&self, device: c_int) -> Result<(), Refusal> {

@@ -18,6 +18,10 @@ pub struct Settings {
     pub ledger: bool,
     /// `HIP_EMULATOR_TRACE=1`: a line per launch on the standard error.
     pub trace: bool,
+    /// `HIP_EMULATOR_STICKY=1`: a kernel's fault costs the program its device.
+    pub sticky: bool,
+    /// `HIP_EMULATOR_LOSE=N`: each device is lost after N calls that name one of its streams.
+    pub lose_after: Option<u64>,
     /// `HIP_EMULATOR_PROFILE=FILE`: a JSON line per launch.
     pub profile: Option<PathBuf>,
 }
@@ -47,12 +51,18 @@ impl Settings {
             Some("0") => Ok(false),
             Some(other) => Err(format!("{name}={other:?} is neither 0 nor 1")),
         };
+        let lose_after = given("HIP_EMULATOR_LOSE").map(|text| {
+            let number = text.trim().parse().ok();
+            number.ok_or_else(|| format!("HIP_EMULATOR_LOSE={text:?} is not a number of calls"))
+        });
         Ok(Settings {
             targets,
             device_bytes,
             poison: switch("HIP_EMULATOR_POISON", true)?,
             ledger: switch("HIP_EMULATOR_LEDGER", false)?,
             trace: switch("HIP_EMULATOR_TRACE", false)?,
+            sticky: switch("HIP_EMULATOR_STICKY", false)?,
+            lose_after: lose_after.transpose()?,
             profile: given("HIP_EMULATOR_PROFILE").map(PathBuf::from),
         })
     }
@@ -122,6 +132,7 @@ mod tests {
         assert_eq!(settings.device_bytes, [16 << 30]);
         assert!(settings.poison && !settings.ledger && !settings.trace);
         assert_eq!(settings.profile, None);
+        assert!(!settings.sticky && settings.lose_after.is_none());
     }
 
     #[test]
@@ -181,5 +192,6 @@ mod tests {
             "{error}"
         );
         assert!(read(&[("HIP_EMULATOR_TRACE", "yes")]).is_err());
+        assert!(read(&[("HIP_EMULATOR_LOSE", "soon")]).is_err());
     }
 }

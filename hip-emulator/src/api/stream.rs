@@ -7,6 +7,7 @@
 //! A kernel that faults makes its launch fail, and the stream stays failed as a real device would:
 //! later work on it is refused with the same error until the error is taken by
 //! `hipStreamSynchronize`, `hipDeviceSynchronize`, or `hipGetLastError` on the thread that launched.
+//! `loss.rs` has what costs more than that.
 
 use super::error::{take_last_code, Code, HipError, Refusal};
 use super::runtime::{call, give, runtime, Runtime};
@@ -102,12 +103,12 @@ impl Turn<'_> {
 impl Runtime {
     /// The stream behind a handle.
     pub fn stream(&self, handle: StreamHandle) -> Result<Arc<Stream>, Refusal> {
-        match handle as usize {
-            0..=2 => Ok(Arc::clone(
-                &self.devices[self.current() as usize].default_stream,
-            )),
-            _ => self.streams.get(handle),
-        }
+        let stream = match handle as usize {
+            0..=2 => Arc::clone(&self.devices[self.current() as usize].default_stream),
+            _ => self.streams.get(handle)?,
+        };
+        self.devices[stream.device as usize].loss.count()?;
+        Ok(stream)
     }
 
     /// Every stream, or those of one device.
@@ -139,6 +140,7 @@ pub extern "C" fn hipGetLastError() -> HipError {
 #[no_mangle]
 pub extern "C" fn hipDeviceSynchronize() -> HipError {
     call("hipDeviceSynchronize", |runtime| {
+        runtime.expect_current()?;
         let streams = runtime.streams_of(Some(runtime.current()));
         let outcomes: Vec<_> = streams.iter().map(|stream| stream.settle()).collect();
         outcomes.into_iter().collect()
@@ -170,6 +172,7 @@ pub unsafe extern "C" fn hipStreamCreateWithFlags(
                 "the pointer for the stream is null",
             ));
         }
+        runtime.expect_current()?;
         let handle = runtime
             .streams
             .insert(Stream::new(runtime.current(), flags));

@@ -1,7 +1,10 @@
 //! The text of docs/quantized.md, from the table of types.
+use super::experts::MOST_PLANNED_EXPERTS;
 use super::own::MOST_VECTOR_ROWS;
+use super::tile::row_of;
 use super::types::{QuantizedType, TYPES};
 use super::STAGING_BYTES;
+use candle_kernels::rocm::targets::Family;
 
 /// A column: its title and what a type's row says in it.
 type Column = (&'static str, fn(&QuantizedType) -> String);
@@ -25,12 +28,12 @@ const PATHS: &[Column] = &[
         _ => "matmul, `dense_vec`".into(),
     }),
     ("more rows", |t| match (t.own, t.dense) {
-        (Some(name), _) => kernel(Some(format!("tile_{name}"))),
+        (Some(name), _) => format!("`tile_{name}`, `tile_large_{name}`"),
         _ => "matmul, `dense_tile`".into(),
     }),
     ("experts", |t| match t.own {
-        Some(name) => kernel(Some(format!("moe_{name}"))),
-        None => "`dense_moe`".into(),
+        Some(name) => format!("`moe_{name}`, `moe_tile_{name}`"),
+        None => "`dense_moe`, `dense_moe_tile`".into(),
     }),
     ("quantize", |t| match (t.quantize, t.dense) {
         (Some(name), _) => kernel(Some(name.into())),
@@ -77,6 +80,9 @@ fn table<'a>(columns: &[Column], rows: impl Iterator<Item = &'a QuantizedType>) 
 pub fn quantized_document() -> String {
     let staging = STAGING_BYTES >> 20;
     let paths = table(PATHS, TYPES.iter());
+    let tasks = |with: Family| row_of(with).tasks_per_expert;
+    let (experts_from, experts_from_dot) = (tasks(Family::Cdna3), tasks(Family::Rdna2));
+    let experts_from_dense = row_of(Family::Rdna3).dense_tasks_per_expert;
     let translated = table(TRANSLATED, TYPES.iter().filter(|t| t.mul_mat_vec.is_some()));
     format!(
         "<!-- Generated from candle-core/src/quantized/rocm/types.rs: do not edit. Make it anew with\n     \
@@ -89,7 +95,9 @@ pub fn quantized_document() -> String {
          {paths}\n\
          Block: elements / bytes. `<columns>` is 1, 2, 4 or {MOST_VECTOR_ROWS}. F32, F16 and BF16 weights go to the \
          dense product where the activations have their type, else to the named kernel, which converts as it loads. \
-         `tile` multiplies on the matrix cores of gfx90a (MFMA) and RDNA 3 (WMMA), by dot products elsewhere.\n\n\
+         `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
+         fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
+         four int8 elsewhere.\n\n\
          - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \
          the activations to int8 in blocks of 32 with an f32 scale: each is off by at most 1/254 of its block's largest, \
          and everything else is f32. (Q8_1, which candle's CUDA kernels use, has an f16 scale: activations below 1e-5 \
@@ -98,14 +106,16 @@ pub fn quantized_document() -> String {
          holds zeros of both signs. The k-quants and imatrix weighting search for scales with the CPU's code.\n\
          - **Experts.** `indexed_moe_forward` and `candle_nn::moe` (dense and GGUF) check each expert's number on the \
          device. A bad one leaves NaN and is an error of the next call that waits for the device. So does a row number \
-         of an embedding.\n\
+         of an embedding. From {experts_from} rows of activations an expert on average ({experts_from_dot} without matrix \
+         cores, {experts_from_dense} with weights that are not quantized) the device sorts them by expert and multiplies \
+         by tiles; below that, and with more than {MOST_PLANNED_EXPERTS} experts, each row is a vector product.\n\
          - **Loading.** A GGUF tensor is read straight into {staging} MiB of page-locked buffers and copied from there \
          while the next stretch is read: that much, and no copy of the tensor, is the host memory it takes.\n\n\
          ## Candle's translated kernels\n\n\
          `set_product_kernels(ProductKernels::Translated)` takes them for f32 activations where they are right, to \
          compare with. They are not the default because they execute more instructions (on the emulator, 512 × 2048 \
          weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows of activations, 0.9 to 2.3 times for \
-         eight; 0.9 to 1.8 times for 128 even without matrix cores), because all those for two and more columns index registers through scratch \
+         eight), because all those for two and more columns index registers through scratch \
          memory on gfx90a and several `mul_mat` spill on gfx1100 (`scripts/kernel_report.sh --spills`; ours use none), and because \
          they read past the end of a row: with an odd number of rows beyond the weights, and where k is no multiple of \
          512 into the next row, whose NaN or infinite scale then spoils this one. `mul_mat` with a tile that the weights \

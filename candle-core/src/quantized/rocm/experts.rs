@@ -3,12 +3,16 @@
 //! The numbers of the experts lie on the device, so the host cannot check them before the launch. The kernels do: a
 //! row whose expert does not exist becomes NaN and is reported to the backend (rocm_backend/fault.rs), whose next call
 //! that waits for the device returns it as an error. No result reaches the host before that.
-use super::own::{Activations, MOST_GRID_Y, WARPS, WARP_PER_ROW};
+//!
+//! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
+//! that the weights are read and unpacked once for all of a tile.
+use super::own::{Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WARP_PER_ROW};
+use super::tile::{crossover, Tile, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::quantized::{GgmlDType, QStorage, QTensor};
 use crate::rocm_backend::hip::{DevicePtr, KernelArg};
-use crate::rocm_backend::{kernel_suffix, kernels, FaultReport, FaultyOp};
+use crate::rocm_backend::{kernel_suffix, kernels, FaultReport, FaultyOp, RocmBuffer};
 use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};
 
 /// `Tasks` of experts.h, byte for byte.
@@ -28,6 +32,33 @@ const _: () = assert!(size_of::<Tasks>() == 64);
 
 // SAFETY: `repr(C)` without padding between its members, laid out as the kernels' struct.
 unsafe impl KernelArg for Tasks {}
+
+/// The most experts that moe_plan counts: `MOST_PLANNED_EXPERTS` of experts.h.
+pub(super) const MOST_PLANNED_EXPERTS: u32 = 1024;
+/// `PLAN_THREADS` of experts.h.
+const PLAN_THREADS: u32 = 256;
+/// Bytes of `ExpertGroup` of experts.h.
+const GROUP: usize = 12;
+
+/// `ExpertPlan` of experts.h, byte for byte.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct ExpertPlan {
+    order: u64,
+    groups: u64,
+    most_groups: u32,
+    padding: u32,
+}
+const _: () = assert!(size_of::<ExpertPlan>() == 24);
+
+// SAFETY: `repr(C)` without padding between its members, laid out as the kernels' struct.
+unsafe impl KernelArg for ExpertPlan {}
+
+/// The tasks of a launch sorted by expert, in groups for the tiles.
+struct Sorted {
+    plan: ExpertPlan,
+    _buffer: RocmBuffer,
+}
 
 /// What the tasks of a launch are; counts and sizes are checked against each other by the callers.
 struct Plan {
@@ -61,33 +92,95 @@ impl Plan {
         if count * self.n == 0 {
             return Ok(out);
         }
+        let tile = match row.own {
+            Some(_) => &SMALL,
+            None => &DENSE_TILE,
+        };
+        let sorted = match self.takes_tiles(device, row.own.is_some()) {
+            true => Some(self.sort(device, tile, &out)?),
+            false => None,
+        };
         let activations;
         let (launch, x, k) = match (row.own, row.dense) {
             (Some(name), _) => {
-                let product = &kernels::QUANTIZED_PRODUCT;
                 activations = Activations::of(device, x, x_dtype, self.inputs * self.k)?;
-                let launch = device.launch(product, "moe", name, "")?;
+                let launch = match sorted {
+                    Some(_) => device.launch(&kernels::QUANTIZED_TILE, "moe_tile", name, "")?,
+                    None => device.launch(&kernels::QUANTIZED_PRODUCT, "moe", name, "")?,
+                };
                 (launch, activations.ptr(), self.k / super::own::SEGMENT)
             }
             (None, Some(dense)) => {
                 let (w_name, x_name) = (kernel_suffix(dense, op)?, kernel_suffix(x_dtype, op)?);
-                let launch =
-                    device.launch(&kernels::QUANTIZED_DENSE, "dense_moe", w_name, x_name)?;
+                let kernel = match sorted {
+                    Some(_) => "dense_moe_tile",
+                    None => "dense_moe",
+                };
+                let launch = device.launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;
                 (launch, x, self.k)
             }
             (None, None) => crate::bail!("{op}: {dtype:?} has no kernel"),
         };
         let launch = launch.arg(weights).arg(x).arg(out.ptr_at(0));
-        let launch = launch
-            .arg(self.tasks)
-            .int("rows of the weights", self.n)?
-            .int("k", k)?;
-        let groups = self.n.div_ceil(WARPS as usize) as u32;
-        let grid = [groups, count.min(MOST_GRID_Y) as u32, 1];
-        // SAFETY: the kernel checks each expert and row against the counts in `tasks`; those were checked against the
-        // weights, x, and the buffers that `tasks` names.
-        unsafe { launch.geometry(grid, WARP_PER_ROW).run() }?;
+        let launch = launch.arg(self.tasks);
+        let launch = match &sorted {
+            Some(sorted) => launch.arg(sorted.plan),
+            None => launch,
+        };
+        let launch = launch.int("rows of the weights", self.n)?.int("k", k)?;
+        let launch = match &sorted {
+            Some(sorted) => {
+                let groups = sorted.plan.most_groups as usize;
+                tile.grid(launch, self.n.div_ceil(tile.rows), groups)
+            }
+            None => {
+                let rows = self.n.div_ceil(WARPS as usize) as u32;
+                launch.geometry([rows, count.min(MOST_GRID_Y) as u32, 1], WARP_PER_ROW)
+            }
+        };
+        // SAFETY: the kernel checks each expert and row against the counts in `tasks` (for tiles moe_plan did); those
+        // were checked against the weights, x, and the buffers that `tasks` names.
+        unsafe { launch.run() }?;
         Ok(out)
+    }
+
+    /// Whether there are so many tasks of an expert, on average, that tiles pay.
+    fn takes_tiles(&self, device: &RocmDevice, quantized: bool) -> bool {
+        let crossover = crossover(device);
+        let from = match quantized {
+            true => crossover.tasks_per_expert,
+            false => crossover.dense_tasks_per_expert,
+        };
+        let experts = self.tasks.expert_count;
+        experts <= MOST_PLANNED_EXPERTS && self.tasks.count as usize >= experts as usize * from
+    }
+
+    /// Enqueues the sorting of the tasks. The result's rows of bad tasks become NaN.
+    fn sort(&self, device: &RocmDevice, tile: &Tile, out: &RocmStorage) -> Result<Sorted> {
+        let (count, experts) = (self.tasks.count as usize, self.tasks.expert_count as usize);
+        // Each expert's last group may be part of a tile.
+        let groups = count.min(count / tile.columns + experts);
+        let buffer = device.allocate(count * size_of::<u32>() + groups * GROUP)?;
+        let plan = ExpertPlan {
+            order: buffer.ptr().as_raw(),
+            groups: buffer.ptr().offset(count * size_of::<u32>()).as_raw(),
+            most_groups: word("groups of tasks", groups)?,
+            padding: 0,
+        };
+        let x_name = kernel_suffix(out.dtype(), "mixture of experts")?;
+        let launch = device.launch(&kernels::QUANTIZED_DENSE, "moe_plan", x_name, "")?;
+        let launch = launch.arg(out.ptr_at(0)).arg(self.tasks).arg(plan);
+        let launch = launch
+            .int("rows of the weights", self.n)?
+            .int("columns of a tile", tile.columns)?;
+        let launch = launch.geometry([1, 1, 1], [PLAN_THREADS, 1, 1]);
+        // SAFETY: the buffer holds a number for each task and the most groups there can be; the kernel writes NaN into
+        // whole rows of the result only.
+        unsafe { launch.run() }?;
+        Ok(Sorted {
+            plan,
+            _buffer: buffer,
+        })
     }
 }
 

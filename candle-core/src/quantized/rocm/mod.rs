@@ -17,6 +17,7 @@ mod own;
 mod product;
 mod quantize;
 mod staging;
+mod tile;
 mod types;
 
 pub use document::quantized_document;

@@ -1,9 +1,10 @@
-//! Launches of our own product kernels: candle-kernels/src/hip/quantized/{product,dense,quantize}.hip.
+//! Launches of our own product kernels: candle-kernels/src/hip/quantized/{product,tile,dense,quantize}.hip.
 //!
 //! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
 //! and give f32, f16 and bf16 without a conversion in between.
+use super::tile::Tile;
 use super::QRocmStorage;
-use crate::rocm_backend::{kernel_suffix, kernels, RocmBuffer, RocmError};
+use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmBuffer, RocmError};
 use crate::{DType, Result, RocmDevice, RocmStorage};
 use candle_hip::DevicePtr;
 
@@ -16,9 +17,13 @@ const ACTIVATION_BLOCK: usize = 40;
 const ACTIVATION_WARPS: u32 = 8;
 /// `WARPS` of product.hip and dense.hip: rows of the weights of a workgroup.
 pub(super) const WARPS: u32 = 4;
-/// `TILE` and `TILE_THREADS` of product.hip and dense.hip.
-const TILE: usize = 64;
-const TILE_THREADS: u32 = 256;
+/// `TILE` and `TILE_THREADS` of dense.hip.
+pub(super) static DENSE_TILE: Tile = Tile {
+    kernel: "dense_tile",
+    rows: 64,
+    columns: 64,
+    threads: 256,
+};
 /// The most rows of activations of the vector kernels.
 pub(super) const MOST_VECTOR_ROWS: usize = 8;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
@@ -102,19 +107,24 @@ pub(super) fn product(
     let device = w.device();
     let x = Activations::of(device, x, dtype, p.rows * p.k)?;
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
-    let vector = p.rows <= MOST_VECTOR_ROWS;
-    let (op, columns) = match vector {
-        true => ("vec", vector_columns(p.rows)),
-        false => ("tile", ""),
+    let launch = match p.rows <= MOST_VECTOR_ROWS {
+        true => {
+            let columns = vector_columns(p.rows);
+            let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, columns)?;
+            vector_geometry(launch, p)?
+        }
+        false => {
+            let tile = Tile::of(device, p);
+            let launch = device.launch(&kernels::QUANTIZED_TILE, tile.kernel, name, "")?;
+            tile.geometry(launch, p)
+        }
     };
-    let launch = device.launch(&kernels::QUANTIZED_PRODUCT, op, name, columns)?;
     let launch = launch.arg(w.ptr()).arg(x.ptr()).arg(out.ptr_at(0));
     let launch = launch
         .int("rows of the weights", p.n)?
         .int("k", p.k / SEGMENT)?
         .int("rows", p.rows)?
         .arg(float_type(dtype)?);
-    let launch = geometry(launch, p, vector)?;
     // SAFETY: `p` was checked against the weights, the activations and the result have its sizes.
     unsafe { launch.run() }?;
     Ok(out)
@@ -131,7 +141,10 @@ pub(super) fn dense(
     let op = "quantized matmul";
     let out = RocmStorage::uninit(w.device(), p.rows * p.n, dtype)?;
     let vector = p.rows <= MOST_VECTOR_ROWS;
-    let kernel = if vector { "dense_vec" } else { "dense_tile" };
+    let kernel = match vector {
+        true => "dense_vec",
+        false => DENSE_TILE.kernel,
+    };
     let (w_name, x_name) = (kernel_suffix(weights, op)?, kernel_suffix(dtype, op)?);
     let launch = w
         .device()
@@ -141,26 +154,20 @@ pub(super) fn dense(
         .int("rows of the weights", p.n)?
         .int("k", p.k)?
         .int("rows", p.rows)?;
-    let launch = geometry(launch, p, vector)?;
+    let launch = match vector {
+        true => vector_geometry(launch, p)?,
+        false => DENSE_TILE.geometry(launch, p),
+    };
     // SAFETY: `p` was checked against the weights, x holds rows × k elements of its type, the result rows × n.
     unsafe { launch.run() }?;
     Ok(out)
 }
 
-/// Grid and workgroup of the kernels `vec` and `tile`.
-fn geometry<'a>(
-    launch: crate::rocm_backend::Launch<'a>,
-    p: &Product,
-    vector: bool,
-) -> Result<crate::rocm_backend::Launch<'a>> {
-    if vector {
-        return Ok(launch
-            .groups(p.n.div_ceil(WARPS as usize))?
-            .block(WARP_PER_ROW));
-    }
-    let tiles = p.rows.div_ceil(TILE).min(MOST_GRID_Y) as u32;
-    let rows = p.n.div_ceil(TILE) as u32;
-    Ok(launch.geometry([rows, tiles, 1], [TILE_THREADS, 1, 1]))
+/// Grid and workgroup of the vector kernels.
+fn vector_geometry<'a>(launch: Launch<'a>, p: &Product) -> Result<Launch<'a>> {
+    Ok(launch
+        .groups(p.n.div_ceil(WARPS as usize))?
+        .block(WARP_PER_ROW))
 }
 
 #[cfg(test)]
@@ -192,8 +199,8 @@ mod tests {
         holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
         for text in [&product, &dense] {
             holds(text, "WARPS", WARPS);
-            holds(text, "TILE", TILE as u32);
         }
+        holds(&dense, "TILE", DENSE_TILE.rows as u32);
         holds(&dense, "COLUMNS", MOST_VECTOR_ROWS as u32);
     }
 }

@@ -3,7 +3,7 @@
 //! | weights | activations | kernel |
 //! | --- | --- | --- |
 //! | quantized | 1 to 8 rows | own `vec`: a warp for each row of the weights, activations in int8 |
-//! | quantized | more | own `tile`, activations in int8 |
+//! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
 //! | F32, F16, BF16 | of the same type | the dense product |
 //! | F32, F16, BF16 | of another type | own `dense_vec` and `dense_tile`: no converted copy |
 //! | quantized, rows that are no whole blocks | any | weights dequantized, then the dense product |
@@ -13,8 +13,7 @@
 //! Candle's own kernels, translated from CUDA (`mul_mat_vec_*`, `mul_mat_*`), take the same f32 products where they are
 //! right and are chosen by [`set_product_kernels`]. They are not the default: they execute more instructions (counted
 //! on the emulator for 512 × 2048 weights, gfx1100 and gfx90a: 1.4 to 3.4 times ours for one or two rows, 0.9 to 2.3
-//! times for eight, 0.9 to 1.8 times for 128 even without matrix cores), `mul_mat_q4_K` and others spill registers on
-//! RDNA, Q8_1 flushes activations below 1e-5 to zero and overflows above 8e6, and a NaN scale at a row's start reaches
+//! times for eight), `mul_mat_q4_K` and others spill registers on RDNA, Q8_1 flushes activations below 1e-5 to zero and overflows above 8e6, and a NaN scale at a row's start reaches
 //! the row before it.
 //!
 //! "Rows" of activations are the columns of the translated kernels, which see the product transposed.

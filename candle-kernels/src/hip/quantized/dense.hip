@@ -4,6 +4,8 @@
 //   dense_vec_<w>_<x>    up to 8 rows of activations: a warp for each row of the weights
 //   dense_tile_<w>_<x>   any number: tiles of 64 x 64 through LDS
 //   dense_moe_<w>_<x>    each row of activations with the weights of one expert (see experts.h)
+//   dense_moe_tile_<w>_<x>   the same by tiles, each of the rows that one expert multiplies
+//   moe_plan_<x>         sorts a mixture's tasks by expert for the tiles, here and in tile.hip
 //
 // <w> and <x> are f32, f16, bf16; sums are f32, results [rows, n] in the activations' type.
 #include "portable.h"
@@ -16,6 +18,7 @@ constexpr unsigned DEPTH = 16;              // steps along k that lie in LDS at 
 constexpr unsigned PER_THREAD = 4;
 constexpr unsigned TILE_THREADS = TILE / PER_THREAD * (TILE / PER_THREAD);
 constexpr unsigned PADDED = TILE + 4;       // keeps 16-byte alignment and moves successive k to other banks
+constexpr size_t NO_ROW = ~size_t(0);       // a line of a tile beyond its operand
 
 template <class W, class X>
 static __device__ __forceinline__ void vec(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
@@ -37,57 +40,71 @@ static __device__ __forceinline__ void vec(const W *w, const X *x, X *out, unsig
     }
 }
 
-/// Copies DEPTH steps of TILE rows from row `first` on into LDS, transposed and widened; outside of the operand 0.
-template <class T>
-static __device__ __forceinline__ void load_piece(float (*lds)[PADDED], const T *from, unsigned first, unsigned rows,
-                                                  unsigned step, unsigned k) {
+/// Copies DEPTH steps of TILE lines into LDS, transposed and widened. `row(line)` is the line's row of `from`, or
+/// NO_ROW: zeros, as beyond k.
+template <class T, class R>
+static __device__ __forceinline__ void load_piece(float (*lds)[PADDED], const T *from, R row, unsigned step, unsigned k) {
 #pragma unroll
     for (unsigned i = 0; i < TILE * DEPTH / TILE_THREADS; ++i) {
         const unsigned element = i * TILE_THREADS + threadIdx.x;
         const unsigned line = element / DEPTH, depth = element % DEPTH;
+        const size_t at = row(line);
         float value = 0;
-        if (first + line < rows && step + depth < k) {
-            value = static_cast<float>(from[static_cast<size_t>(first + line) * k + step + depth]);
-        }
+        if (at != NO_ROW && step + depth < k) value = static_cast<float>(from[at * k + step + depth]);
         lds[depth][line] = value;
+    }
+}
+
+/// The pieces of both operands.
+struct Pieces {
+    alignas(16) float w[DEPTH][PADDED];
+    alignas(16) float x[DEPTH][PADDED];
+};
+
+/// Multiplies a tile; calls `store(row, column, value)`, counted from the tile's first.
+template <class W, class X, class RW, class RX, class S>
+static __device__ __forceinline__ void multiply_tile(Pieces &pieces, const W *w, const X *x, RW w_row, RX x_row, unsigned k,
+                                                     S store) {
+    const unsigned row = threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
+    const unsigned column = threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
+    float results[PER_THREAD][PER_THREAD] = {};
+    for (unsigned step = 0; step < k; step += DEPTH) {
+        load_piece(pieces.w, w, w_row, step, k);
+        load_piece(pieces.x, x, x_row, step, k);
+        __syncthreads();
+#pragma unroll
+        for (unsigned d = 0; d < DEPTH; ++d) {
+#pragma unroll
+            for (unsigned c = 0; c < PER_THREAD; ++c) {
+#pragma unroll
+                for (unsigned r = 0; r < PER_THREAD; ++r) {
+                    results[c][r] += pieces.w[d][row + r] * pieces.x[d][column + c];
+                }
+            }
+        }
+        __syncthreads();
+    }
+#pragma unroll
+    for (unsigned c = 0; c < PER_THREAD; ++c) {
+#pragma unroll
+        for (unsigned r = 0; r < PER_THREAD; ++r) store(row + r, column + c, results[c][r]);
     }
 }
 
 template <class W, class X>
 static __device__ __forceinline__ void tile(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
-    alignas(16) __shared__ float w_piece[DEPTH][PADDED];
-    alignas(16) __shared__ float x_piece[DEPTH][PADDED];
+    __shared__ Pieces pieces;
     const unsigned first_row = blockIdx.x * TILE;
-    const unsigned row = threadIdx.x % (TILE / PER_THREAD) * PER_THREAD;
-    const unsigned column = threadIdx.x / (TILE / PER_THREAD) * PER_THREAD;
     for (unsigned first_column = blockIdx.y * TILE; first_column < rows; first_column += gridDim.y * TILE) {
-        float results[PER_THREAD][PER_THREAD] = {};
-        for (unsigned step = 0; step < k; step += DEPTH) {
-            load_piece(w_piece, w, first_row, n, step, k);
-            load_piece(x_piece, x, first_column, rows, step, k);
-            __syncthreads();
-#pragma unroll
-            for (unsigned d = 0; d < DEPTH; ++d) {
-#pragma unroll
-                for (unsigned c = 0; c < PER_THREAD; ++c) {
-#pragma unroll
-                    for (unsigned r = 0; r < PER_THREAD; ++r) {
-                        results[c][r] += w_piece[d][row + r] * x_piece[d][column + c];
-                    }
-                }
-            }
-            __syncthreads();
-        }
-#pragma unroll
-        for (unsigned c = 0; c < PER_THREAD; ++c) {
-#pragma unroll
-            for (unsigned r = 0; r < PER_THREAD; ++r) {
-                const unsigned to_row = first_row + row + r, to_column = first_column + column + c;
+        multiply_tile(
+            pieces, w, x, [&](unsigned line) { return first_row + line < n ? size_t(first_row + line) : NO_ROW; },
+            [&](unsigned line) { return first_column + line < rows ? size_t(first_column + line) : NO_ROW; }, k,
+            [&](unsigned row, unsigned column, float value) {
+                const unsigned to_row = first_row + row, to_column = first_column + column;
                 if (to_row < n && to_column < rows) {
-                    out[static_cast<size_t>(to_column) * n + to_row] = static_cast<X>(results[c][r]);
+                    out[static_cast<size_t>(to_column) * n + to_row] = static_cast<X>(value);
                 }
-            }
-        }
+            });
     }
 }
 
@@ -128,10 +145,41 @@ static __device__ __forceinline__ void moe(const W *w, const X *x, X *out, const
     }
 }
 
+template <class W, class X>
+static __device__ __forceinline__ void moe_tile(const W *w, const X *x, X *out, const Tasks &tasks, const ExpertPlan &plan,
+                                                unsigned n, unsigned k) {
+    __shared__ Pieces pieces;
+    __shared__ PlannedLine lines[TILE];
+    const unsigned first_row = blockIdx.x * TILE;
+    for (unsigned number = blockIdx.y; number < plan.most_groups; number += gridDim.y) {
+        const ExpertGroup group = plan.groups[number];
+        if (group.count == 0) return;
+        if (threadIdx.x < group.count) lines[threadIdx.x] = tasks.planned(plan.order[group.first + threadIdx.x]);
+        __syncthreads();
+        multiply_tile(
+            pieces, w + static_cast<size_t>(group.expert) * n * k, x,
+            [&](unsigned line) { return first_row + line < n ? size_t(first_row + line) : NO_ROW; },
+            [&](unsigned line) { return line < group.count ? size_t(lines[line].input) : NO_ROW; }, k,
+            [&](unsigned row, unsigned column, float value) {
+                const unsigned to_row = first_row + row;
+                if (to_row < n && column < group.count) {
+                    const PlannedLine line = lines[column];
+                    out[static_cast<size_t>(line.output) * n + to_row] = static_cast<X>(line.scale * value);
+                }
+            });
+        // The next group's lines take the place of these.
+        __syncthreads();
+    }
+}
+
 #define DENSE_MOE(w_name, W, x_name, X)                                                        \
     extern "C" __global__ __launch_bounds__(WARP *WARPS) void dense_moe_##w_name##_##x_name(   \
         const W *w, const X *x, X *out, Tasks tasks, unsigned n, unsigned k) {                 \
         moe(w, x, out, tasks, n, k);                                                           \
+    }                                                                                          \
+    extern "C" __global__ __launch_bounds__(TILE_THREADS) void dense_moe_tile_##w_name##_##x_name( \
+        const W *w, const X *x, X *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned k) { \
+        moe_tile(w, x, out, tasks, plan, n, k);                                                \
     }
 DENSE_MOE(f32, float, f32, float)
 DENSE_MOE(f32, float, f16, f16)
@@ -142,3 +190,14 @@ DENSE_MOE(f16, f16, bf16, bf16)
 DENSE_MOE(bf16, bf16, f32, float)
 DENSE_MOE(bf16, bf16, f16, f16)
 DENSE_MOE(bf16, bf16, bf16, bf16)
+
+/// Of the quantized types too, which are summed in f32: one workgroup. `out` and `n` are for tasks that ask for what does
+/// not exist.
+#define MOE_PLAN(name, X)                                                                             \
+    extern "C" __global__ __launch_bounds__(PLAN_THREADS) void moe_plan_##name(                       \
+        X *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned columns) {                         \
+        plan_experts(out, tasks, plan, n, columns);                                                   \
+    }
+MOE_PLAN(f32, float)
+MOE_PLAN(f16, f16)
+MOE_PLAN(bf16, bf16)

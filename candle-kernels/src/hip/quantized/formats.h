@@ -228,3 +228,12 @@ struct Q8K : FormatBase<256, 292, 1, false> {
     MACRO(q4_0, Q4_0) MACRO(q4_1, Q4_1) MACRO(q5_0, Q5_0) MACRO(q5_1, Q5_1) MACRO(q8_0, Q8_0)      \
     MACRO(q8_1, Q8_1) MACRO(q2k, Q2K) MACRO(q3k, Q3K) MACRO(q4k, Q4K) MACRO(q5k, Q5K)              \
     MACRO(q6k, Q6K) MACRO(q8k, Q8K)
+
+template <class F> static __device__ __forceinline__ void load_segment(const uint8_t *row, unsigned s, Segment &out) {
+    F::load(row + static_cast<size_t>(s / F::SEGMENTS) * F::BYTES, s % F::SEGMENTS, out);
+}
+
+/// Address of row number `row` of weights with `segments` segments a row.
+template <class F> static __device__ __forceinline__ const uint8_t *weight_row(const void *w, size_t row, unsigned segments) {
+    return static_cast<const uint8_t *>(w) + row * (segments / F::SEGMENTS) * F::BYTES;
+}

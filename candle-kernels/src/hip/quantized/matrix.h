@@ -1,52 +1,207 @@
-// Products of 16 x 16 x 16 int8 on the matrix cores of CDNA 2 (MFMA) and RDNA 3 (WMMA), for the tiles of product.hip.
-// Where the elements lie in a wave: AMD's matrix instruction calculator, v_mfma_i32_16x16x16i8 and
-// v_wmma_i32_16x16x16_iu8.
+// Products of int8 on matrix cores, for the tiles of tile.hip: squares of 16 x 16 sums over a segment of 32 elements.
+//
+//   target          instruction                           a lane holds of A (row lane % 16) and of B (column lane % 16)
+//   gfx90a          v_mfma_i32_16x16x16i8                 4 successive elements, the (lane / 16)th four of 16
+//   gfx942          v_mfma_i32_16x16x32_i8                8 successive elements, the (lane / 16)th eight of 32
+//   gfx11 (RDNA 3)  v_wmma_i32_16x16x16_iu8               all 16; both halves of the wave the same
+//   gfx12 (RDNA 4)  v_wmma_i32_16x16x16_iu8               8 successive elements, the (lane / 16)th eight of 16
+//
+// (AMD's matrix instruction calculator and instruction set documents.) A sum does not change when A and B are permuted
+// alike along the depth, so words lie in the LDS in the order in which a lane reads them, 16 bytes at a time.
 #pragma once
 
-#include "portable.h"
+#include "activations.h"
 
-/// Rows, columns and depth of one product.
+/// Rows and columns of a square.
 constexpr unsigned SQUARE = 16;
-/// Words of four int8 along its depth.
-constexpr unsigned SQUARE_WORDS = SQUARE / 4;
+/// Segments that lie in a line of the LDS.
+constexpr unsigned DEPTH = 2;
+/// Words from one line to the next: 16 bytes more than it has. Then any eight successive lines start in different banks.
+constexpr unsigned LINE_WORDS = DEPTH * WORDS + 4;
 
-#if defined(__gfx90a__)
+/// Four words. A vector where there are such: the compiler may read an array in two pieces.
+#if defined(__HIP__)
+typedef int QuadWords __attribute__((ext_vector_type(4)));
+#else
+typedef int QuadWords[4];
+#endif
+
+/// What one access of the LDS moves.
+struct alignas(16) Quad {
+    QuadWords word;
+};
+
+static __device__ __forceinline__ Quad load_quad(const int *from) { return *reinterpret_cast<const Quad *>(from); }
+
+#if defined(__gfx90a__) || defined(__gfx942__)
 #define QUANTIZED_MATRIX_CORES 1
 
-/// A lane's results: of column lane % 16, rows 4 * (lane / 16) to 4 * (lane / 16) + 3.
-typedef int Square __attribute__((ext_vector_type(4)));
+constexpr unsigned LANES = 64;
+/// Sums of a square in a lane: of column lane % 16, rows square_row(lane, 0), square_row(lane, 1), ...
+constexpr unsigned SUMS = 4;
+static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return lane / SQUARE * SUMS + i; }
 
-static __device__ __forceinline__ unsigned square_row(unsigned lane, unsigned i) { return lane / SQUARE * 4 + i; }
-
-/// c + a * b; `a(word, row)` and `b(word, column)` give four int8 along the depth.
-template <class A, class B>
-static __device__ __forceinline__ Square multiply_square(unsigned lane, A a, B b, Square c) {
-    const unsigned word = lane / SQUARE, line = lane % SQUARE;
-    return __builtin_amdgcn_mfma_i32_16x16x16i8(a(word, line), b(word, line), c, 0, 0, 0);
+/// Where word `word` of segment `segment` lies in a line: those that a lane needs of both segments side by side.
+static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
+    return word % 4 * 4 + segment * 2 + word / 4;
 }
 
-#elif defined(__GFX11__)
+/// Segments that a fragment holds.
+constexpr unsigned FRAGMENT_SEGMENTS = 2;
+
+typedef int Sums __attribute__((ext_vector_type(SUMS)));
+typedef float Floats __attribute__((ext_vector_type(SUMS)));
+
+#if defined(__gfx90a__)
+
+/// A lane's part of a line: word lane / 16 of each half of each segment.
+struct Fragment {
+    Quad quad;
+
+    __device__ __forceinline__ void load(const int *line, unsigned, unsigned lane) {
+        quad = load_quad(line + lane / SQUARE * 4);
+    }
+};
+
+/// a * b + c over half `half` of segment `segment`.
+static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned segment, unsigned half,
+                                                     Sums c) {
+    const unsigned i = segment * 2 + half;
+    return __builtin_amdgcn_mfma_i32_16x16x16i8(a.quad.word[i], b.quad.word[i], c, 0, 0, 0);
+}
+
+/// a * b + c over the segment.
+static __device__ __forceinline__ Sums multiply(const Fragment &a, const Fragment &b, unsigned segment, Sums c) {
+    return multiply_half(a, b, segment, 1, multiply_half(a, b, segment, 0, c));
+}
+
+#else
+
+/// The same words, a pair for each segment: the instruction takes both halves at once.
+struct Fragment {
+    typedef long Pairs __attribute__((ext_vector_type(2)));
+    Pairs pairs;
+
+    __device__ __forceinline__ void load(const int *line, unsigned, unsigned lane) {
+        pairs = *reinterpret_cast<const Pairs *>(line + lane / SQUARE * 4);
+    }
+};
+
+static __device__ __forceinline__ Sums multiply(const Fragment &a, const Fragment &b, unsigned segment, Sums c) {
+    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment], b.pairs[segment], c, 0, 0, 0);
+}
+
+/// The other half of A counts as zeros.
+static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned segment, unsigned half,
+                                                     Sums c) {
+    const long word = half ? ~0xffffffffL : 0xffffffffL;
+    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment] & word, b.pairs[segment], c, 0, 0, 0);
+}
+
+#endif
+
+#elif defined(__GFX11__) || defined(__GFX12__)
 #define QUANTIZED_MATRIX_CORES 1
 
-/// A lane's results: of column lane % 16, rows lane / 16, lane / 16 + 2, ...
-typedef int Square __attribute__((ext_vector_type(8)));
+constexpr unsigned LANES = 32;
+constexpr unsigned SUMS = 8;
+constexpr unsigned FRAGMENT_SEGMENTS = 1;
 
-static __device__ __forceinline__ unsigned square_row(unsigned lane, unsigned i) { return 2 * i + lane / SQUARE; }
+typedef int Sums __attribute__((ext_vector_type(SUMS)));
+typedef float Floats __attribute__((ext_vector_type(SUMS)));
 
-/// c + a * b; `a(word, row)` and `b(word, column)` give four int8 along the depth. Both halves of the wave hold all.
-template <class A, class B>
-static __device__ __forceinline__ Square multiply_square(unsigned lane, A a, B b, Square c) {
-    typedef int Line __attribute__((ext_vector_type(4)));
-    const unsigned line = lane % SQUARE;
-    Line a_line, b_line;
+#if defined(__GFX11__)
+
+static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return 2 * i + lane / SQUARE; }
+
+static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
+    return segment * WORDS + word;
+}
+
+/// A segment of a line, a quad for each half.
+struct Fragment {
+    Quad quads[2];
+
+    __device__ __forceinline__ void load(const int *line, unsigned segment, unsigned) {
 #pragma unroll
-    for (unsigned word = 0; word < SQUARE_WORDS; ++word) {
-        a_line[word] = a(word, line);
-        b_line[word] = b(word, line);
+        for (unsigned half = 0; half < 2; ++half) quads[half] = load_quad(line + segment * WORDS + half * 4);
     }
-    return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32(true, a_line, true, b_line, c, false);
+};
+
+static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned, unsigned half, Sums c) {
+    typedef int Operand __attribute__((ext_vector_type(4)));
+    Operand x, y;
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) {
+        x[i] = a.quads[half].word[i];
+        y[i] = b.quads[half].word[i];
+    }
+    return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32(true, x, true, y, c, false);
+}
+
+#else
+
+static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return lane / SQUARE * SUMS + i; }
+
+/// Two words of each half side by side.
+static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
+    return segment * WORDS + word % 4 / 2 * 4 + word / 4 * 2 + word % 2;
+}
+
+/// A lane's part of a segment: two words of each half.
+struct Fragment {
+    Quad quad;
+
+    __device__ __forceinline__ void load(const int *line, unsigned segment, unsigned lane) {
+        quad = load_quad(line + segment * WORDS + lane / SQUARE * 4);
+    }
+};
+
+static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned, unsigned half, Sums c) {
+    typedef int Operand __attribute__((ext_vector_type(2)));
+    const Operand x = {a.quad.word[2 * half], a.quad.word[2 * half + 1]};
+    const Operand y = {b.quad.word[2 * half], b.quad.word[2 * half + 1]};
+    return __builtin_amdgcn_wmma_i32_16x16x16_iu8_w32_gfx12(true, x, true, y, c, false);
+}
+
+#endif
+
+static __device__ __forceinline__ Sums multiply(const Fragment &a, const Fragment &b, unsigned segment, Sums c) {
+    return multiply_half(a, b, segment, 1, multiply_half(a, b, segment, 0, c));
 }
 
 #else
 #define QUANTIZED_MATRIX_CORES 0
+
+static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
+    return segment * WORDS + word;
+}
+
 #endif
+
+#if QUANTIZED_MATRIX_CORES
+
+/// 1.5 * 2^23 as f32: its lowest bit is 1. A sum of a segment, below 2^20, added to its bits is added to its value.
+constexpr int FLOAT_BITS = 0x4b400000;
+
+/// What sums start at that `as_floats` takes.
+static __device__ __forceinline__ Sums no_sums() {
+    Sums out;
+#pragma unroll
+    for (unsigned i = 0; i < SUMS; ++i) out[i] = FLOAT_BITS;
+    return out;
+}
+
+/// The sums, exactly. A subtraction, which runs two at a time (packed on CDNA, dual on RDNA) where a conversion does not.
+static __device__ __forceinline__ Floats as_floats(Sums sums) { return __builtin_bit_cast(Floats, sums) - 12582912.0f; }
+
+#endif
+
+/// Where number `line` of a square's scales lies, so that those of a lane's sums are successive.
+static __device__ __forceinline__ constexpr unsigned scale_place(unsigned line) {
+#if defined(__GFX11__)
+    return line / SQUARE * SQUARE + line % 2 * SUMS + line % SQUARE / 2;
+#else
+    return line;
+#endif
+}

@@ -14,4 +14,6 @@ template <class T> struct numeric_limits {
     static constexpr __host__ __device__ T lowest() { return T(~max()); }
 };
 
+template <class A, class B> inline constexpr bool is_same_v = __is_same(A, B);
+
 }  // namespace std

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# What the documents point at exists: error texts of docs/troubleshooting.md in the sources, files behind links, the
+# table of memory.
+set -euo pipefail
+# shellcheck source=scripts/tests/checks.sh
+source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
+
+# shellcheck disable=SC2016 # the backquotes are the document's
+mapfile -t texts < <(sed -n 's/^### `\(.*\)`$/\1/p' docs/troubleshooting.md)
+[ ${#texts[@]} -ge 20 ] || fail "FAILED - docs/troubleshooting.md has only ${#texts[@]} texts"
+# Loaders of models are not among the crates laid here.
+host=$(rustc -vV | sed -n 's/^host: //p')
+models=$(cargo metadata --quiet --offline --filter-platform "$host" --format-version 1 |
+    grep -o '"manifest_path":"[^"]*/candle-transformers-[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
+sources=(candle-core/src candle-nn/src candle-hip/src candle-kernels/src candle-kernels/build_rocm candle-examples/src "$(dirname "$models")/src")
+for text in "${texts[@]}"; do
+    # The system's own.
+    [[ $text != 'No such file or directory' ]] || continue
+    grep -rqF --include='*.rs' -- "$text" "${sources[@]}" || fail "FAILED - docs/troubleshooting.md: no source says: $text"
+done
+passed "${#texts[@]} error texts of docs/troubleshooting.md are in the sources"
+
+count=0
+for document in README.md docs/*.md; do
+    while read -r link; do
+        [ -e "$(dirname "$document")/$link" ] || fail "FAILED - $document links to $link, which does not exist"
+        count=$((count + 1))
+    done < <(grep -o '](\([^):#]*\)' "$document" | cut -c3- | grep -v '^$\|^https\?$' || true)
+done
+passed "$count links lead somewhere"
+
+while read -r row; do
+    grep -qxF -- "$row" docs/using.md || fail "FAILED - docs/using.md lacks this row of scripts/model_memory.sh: $row"
+done < <(scripts/model_memory.sh)
+passed "docs/using.md has the table of scripts/model_memory.sh"
