@@ -20,7 +20,9 @@ fn matching(row: &[u32; LANES], is: impl Fn(u32) -> bool) -> u32 {
     let any = row.iter().fold(false, |any, word| any | is(*word));
     if any {
         let lanes = row.iter().zip(0..);
-        return lanes.fold(0, |found, (word, lane)| found | u32::from(is(*word)) << lane);
+        return lanes.fold(0, |found, (word, lane)| {
+            found | u32::from(is(*word)) << lane
+        });
     }
     0
 }

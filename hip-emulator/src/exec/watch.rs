@@ -267,8 +267,7 @@ impl Watch {
             // Neighbours often load the same words.
             let again = pointer == before && access == Access::Load;
             if !again
-                && (!offset.is_multiple_of(4)
-                    || !self.words::<N>(offset as usize / 4, tag, access))
+                && (!offset.is_multiple_of(4) || !self.words::<N>(offset as usize / 4, tag, access))
             {
                 break;
             }
