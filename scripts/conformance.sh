@@ -1,23 +1,39 @@
 #!/usr/bin/env bash
-# Compares the emulator with AMD's pseudocode for every mnemonic in our code objects (emulated).
-#   scripts/conformance.sh [TARGET…]      default: gfx1100 gfx90a; writes docs/conformance.md
-# Needs code objects in target/rocm-kernels (any build of candle-kernels with the rocm feature), python3
-# with pip, llvm-mc-19, llvm-objdump-19 and ld.lld-19. The pseudocode comes with a PyPI wheel, which is
-# kept under target/ and never tracked.
+# Compares the emulator with AMD's pseudocode for every mnemonic in our code objects (emulated), and its decoder
+# with llvm-mc.
+#   scripts/conformance.sh [--check] [TARGET…]
+#   --check   compare docs/conformance.md with the run instead of writing it
+#   TARGET    default: all five; with fewer, docs/conformance.md is left alone
+# Exits with 1 if anything differs that hip-emulator/conformance/differences.py does not list.
+# Needs what compiling kernels needs, python3 with pip, llvm-mc-19, llvm-objdump-19 and ld.lld-19. The pseudocode
+# comes with a PyPI wheel, which is kept under target/ and never tracked.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-wheel=target/conformance
+target=${CARGO_TARGET_DIR:-target}
+all=(gfx90a gfx942 gfx1030 gfx1100 gfx1201)
+report=(--report docs/conformance.md)
+if [[ ${1:-} == --check ]]; then
+    report+=(--check)
+    shift
+fi
+targets=("$@")
+if [[ ${#targets[@]} -eq 0 ]]; then
+    targets=("${all[@]}")
+else
+    report=()
+fi
+
+wheel=$target/conformance
 if [[ ! -e $wheel/tinygrad/runtime/autogen/amd/rdna3/str_pcode.py ]]; then
     mkdir -p "$wheel"
     python3 -m pip download --quiet --no-deps --dest "$wheel" tinygrad==0.14.0
     python3 -m zipfile -e "$wheel"/tinygrad-0.14.0-py3-none-any.whl "$wheel"
 fi
-mkdir -p "$wheel/work" docs
-cargo build --quiet -p hip-emulator --example conformance
-
-targets=("$@")
-[[ ${#targets[@]} -gt 0 ]] || targets=(gfx1100 gfx90a)
+objects=$wheel/objects
+rm -rf "$objects"
+scripts/compile_hip_kernels.sh --arch "$(IFS=, && echo "${targets[*]}")" --out "$objects" >/dev/null
+cargo build --quiet -p hip-emulator --examples
 PYTHONDONTWRITEBYTECODE=1 python3 hip-emulator/conformance/conform.py \
-    --wheel "$wheel" --objects target/rocm-kernels --runner target/debug/examples/conformance \
-    --work "$wheel/work" --report docs/conformance.md "${targets[@]}"
+    --wheel "$wheel" --objects "$objects" --runner "$target/debug/examples/conformance" \
+    --roundtrip "$target/debug/examples/roundtrip" --work "$wheel/work" "${report[@]}" "${targets[@]}"

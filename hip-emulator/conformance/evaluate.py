@@ -244,6 +244,9 @@ class Run:
                 self.store(part, Value("b", width, value.bits))
                 value = Value("b", value.width, value.bits >> width)
             return
+        if place[0] == "member":
+            self.names[f"{place[1][1]}.{place[2]}"] = value
+            return
         kind = place[2] if place[0] == "type" else None
         name, indices, offset, width = self.locate(place)
         if kind == "f" and value.kind == "f" and value.width != width:

@@ -1,17 +1,24 @@
-"""Assembles one kernel per instruction: load registers, execute it, store what it changed.
+"""Assembles one kernel per instruction and form: load registers, execute it, store what it changed.
 
 Vector probes take 64 bytes a lane: S0, S1, S2, the old destination (two words each), the lane's VCC
 and EXEC bits; they store the destination's two words and the two bits. Scalar probes take 64 bytes a
 workgroup: S0, S1, the old destination, SCC, a spare word, VCC, EXEC; they store the destination, SCC, EXEC and VCC.
+Probes of memory, of exchanges between lanes and of matrices have a frame of their own: `wave.py`.
 """
 
 import re
 import subprocess
 from dataclasses import dataclass
 
+import lanes
+import matrix
+import memory
+import wave
+from forms import Form, read
+
 VECTOR, SCALAR = "vector", "scalar"
-LANES, GROUPS = 64, 8
-SCALAR_GROUPS = 256
+LANES, GROUPS = 64, 4
+SCALAR_GROUPS = 128
 LITERAL = 0x3FA12345
 
 
@@ -27,19 +34,34 @@ class Target:
     wait: str = "s_waitcnt vmcnt(0) lgkmcnt(0)"
     add: str = "v_add_nc_u32"
     descriptor: str = ".amdhsa_wavefront_size32 1"
+    scratch_store: str = "scratch_store_b32 off, v{v}, off offset:{o}"
+    scratch_load: str = "scratch_load_b32 v{v}, off, off offset:{o}"
+
+    def has_buffer(self, probe_):
+        """Scratch through a buffer resource: four SGPRs before the kernel arguments, an offset behind."""
+        return getattr(probe_, "space", None) == wave.SCRATCH and self.scratch_store.startswith("buffer")
+
+    def group_of(self, probe_):
+        """Where the workgroup's number is."""
+        return "s6" if self.has_buffer(probe_) else self.group
 
 
 GFX9 = {
     "loads": ("s_load_dwordx4", "s_load_dwordx8", "global_load_dwordx4", "global_store_dwordx4"),
     "add": "v_add_u32",
-    "descriptor": ".amdhsa_accum_offset 64",
+    "descriptor": ".amdhsa_accum_offset 104",
+}
+BUFFER = {
+    "scratch_store": "buffer_store_dword v{v}, off, s[0:3], 0 offset:{o}",
+    "scratch_load": "buffer_load_dword v{v}, off, s[0:3], 0 offset:{o}",
 }
 TARGETS = {
     target.name: target
     for target in (
-        Target("gfx90a", "cdna", 64, **GFX9),
-        Target("gfx942", "cdna", 64, **GFX9),
-        Target("gfx1030", "rdna3", 32, loads=GFX9["loads"]),
+        Target("gfx90a", "cdna", 64, **GFX9, **BUFFER),
+        Target("gfx942", "cdna", 64, **GFX9, scratch_store="scratch_store_dword off, v{v}, off offset:{o}",
+               scratch_load="scratch_load_dword v{v}, off, off offset:{o}"),
+        Target("gfx1030", "rdna3", 32, loads=GFX9["loads"], **BUFFER),
         Target("gfx1100", "rdna3", 32),
         Target("gfx1201", "rdna4", 32, group="ttmp9", wait="s_wait_loadcnt 0x0\n s_wait_kmcnt 0x0"),
     )
@@ -56,10 +78,18 @@ class Probe:
     widths: tuple
     mask: bool
     sources: int
+    form: Form = Form()
+    # Number of the first source among the operands.
+    first: int = 1
+    number: int = 0
+    groups: int = GROUPS
 
     @property
     def symbol(self):
-        return "probe_" + self.mnemonic
+        return f"probe_{self.mnemonic}_{self.number}"
+
+    def out_bytes(self):
+        return self.groups * LANES * 16 if self.kind == VECTOR else SCALAR_GROUPS * 32
 
 
 def width(text, register):
@@ -72,25 +102,34 @@ def pair(prefix, first, bits):
     return f"{prefix}{first}" if bits == 32 else f"{prefix}[{first}:{first + 1}]"
 
 
-def probe(mnemonic, text, target):
-    """The probe of an instruction, or a reason (a string) why there is none."""
-    base = re.sub(r"_(e32|e64)$", "", mnemonic)
+def probes(mnemonic, text, target, instructions):
+    """The probes of an instruction in all its forms, or a reason (a string) why there is none."""
+    base = re.sub(r"(_e64)?_(e32|e64|dpp|sdwa)$", "", mnemonic)
     text = re.sub(r"//[^\n]*", "", text)
-    if re.search(r"_(sdwa|dpp)$", mnemonic):
-        return "a modifier's form: the base is probed, the modifier by tests/exec_instructions.rs"
-    if base.startswith("v_"):
-        return vector(mnemonic, base, text, target)
-    if base.startswith("s_"):
-        return scalar(mnemonic, base, text, target)
-    return "no register operation"
-
-
-def vector(mnemonic, base, text, target):
-    used = [i for i in range(3) if re.search(rf"\bS{i}\b", text)]
-    if re.match(r"v_s?w?(mfma|wmma|mfmac|wmmac)", base):
-        return "GAP: a matrix instruction, not compared with the pseudocode here"
+    for pattern, module in ((r"v_s?w?(mfma|wmma|mfmac|wmmac)", matrix), (lanes.CROSSING, lanes), (memory.MEMORY, memory)):
+        if re.match(pattern, base):
+            made = module.probe(mnemonic, text, target, instructions)
+            return made if isinstance(made, str) else [made]
+    if base.startswith(("s_", "v_s_")):
+        made = scalar(mnemonic, base, text, target)
+        return made if isinstance(made, str) else [made]
+    if not base.startswith("v_"):
+        return "no register operation"
     if "VGPR[" in text:
-        return "reads other lanes: tests/exec_kernels.rs and exec_instructions.rs run it"
+        return "an exchange between lanes without a probe"
+    found = {read(instruction)[1] for instruction in instructions}
+    if not mnemonic.endswith(("_sdwa", "_dpp")):
+        found.add(Form())
+    found = sorted(found, key=lambda form: (not form.plain, str(form)))
+    made = [vector(mnemonic, base, text, target, form) for form in found]
+    for number, one in enumerate(made):
+        one.number = number
+        one.groups = GROUPS if number == 0 else GROUPS // 2
+    return made
+
+
+def vector(mnemonic, base, text, target, form):
+    used = [i for i in range(3) if re.search(rf"\bS{i}\b", text)]
     if "fma_mix" in base:
         used = [0, 1, 2]
     count = max(used, default=-1) + 1
@@ -112,6 +151,7 @@ def vector(mnemonic, base, text, target):
         operands.append(pair("v", 10, bits[3]))
     if "_co_" in base or "D1." in text or "div_scale" in base:
         operands.append(vcc)
+    first = len(operands)
     operands += sources
     if base in ("v_fmaak_f32", "v_fmaak_f16", "v_madak_f32", "v_dual_fmaak_f32"):
         operands.append(hex(LITERAL & (0xFFFF if "16" in base else 0xFFFFFFFF)))
@@ -120,16 +160,15 @@ def vector(mnemonic, base, text, target):
     reads_carry = re.search(r"v_(add|sub|subrev|addc|subb|subbrev)(_co)?_ci_|v_(addc|subb|subbrev)_co", base)
     if reads_carry or base == "v_cndmask_b32":
         operands.append(vcc)
-    modifiers = {"v_pk_mov_b32": " op_sel:[1,0]", "v_dot4_i32_iu8": " neg_lo:[1,0,0]"}.get(base, "")
-    if "fma_mix" in base:
-        modifiers = " op_sel:[0,0,1] op_sel_hi:[1,0,1]"
-    line = f"{mnemonic} {', '.join(operands)}{modifiers}"
+    line = f"{mnemonic} {', '.join(form.wrapped(operands))}{form.suffix()}"
+    if "accvgpr" in base:
+        line = f"v_accvgpr_write_b32 a3, v4\n  v_accvgpr_read_b32 v10, a3"
     if base.startswith("v_dual_"):
         # Three operations exist as the second half only.
         second = base in ("v_dual_add_nc_u32", "v_dual_lshlrev_b32", "v_dual_and_b32")
         other = "v_dual_mov_b32 v17, v13"
         line = f"{other} :: {line}" if second else f"{line} :: {other}"
-    return Probe(mnemonic, VECTOR, line, tuple(bits), mask, count)
+    return Probe(mnemonic, VECTOR, line, tuple(bits), mask, count, form, first)
 
 
 def scalar(mnemonic, base, text, target):
@@ -148,6 +187,8 @@ def scalar(mnemonic, base, text, target):
         for i in range(2):
             if re.search(rf"\bS{i}\b", text):
                 operands.append(pair("s", 16 + 2 * i, bits[i]))
+    if base in ("s_fmamk_f32", "s_fmaak_f32"):
+        operands.insert(2 if "mk" in base else 3, hex(LITERAL))
     if "saveexec" in base and target.wave == 32 and base.endswith("b64"):
         return "a wave64 form"
     count = sum(bool(re.search(rf"\bS{i}\b", text)) for i in range(2))
@@ -212,14 +253,20 @@ def scalar_body(probe_, target):
 
 
 def kernel(probe_, target):
-    body = (vector_body if probe_.kind == VECTOR else scalar_body)(probe_, target)
-    name = probe_.symbol
+    body = {VECTOR: vector_body, SCALAR: scalar_body}.get(getattr(probe_, "kind", None), wave.body)(probe_, target)
+    name, buffer = probe_.symbol, target.has_buffer(probe_)
+    more = f"  .amdhsa_group_segment_fixed_size {lds(probe_)}\n  .amdhsa_private_segment_fixed_size {scratch(probe_)}\n"
+    if buffer:
+        more += "  .amdhsa_user_sgpr_private_segment_buffer 1\n  .amdhsa_system_sgpr_private_segment_wavefront_offset 1\n"
+        body = "  s_add_u32 s0, s0, s7\n  s_addc_u32 s1, s1, 0\n" + body
+    elif scratch(probe_):
+        more += "  .amdhsa_enable_private_segment 1\n"
     return f"""
 .globl {name}
 .p2align 8
 .type {name},@function
 {name}:
-  {target.loads[0]} s[8:11], s[0:1], 0x0
+  {target.loads[0]} s[8:11], {"s[4:5]" if buffer else "s[0:1]"}, 0x0
   {target.wait}
 {body}  s_endpgm
 .L{name}:
@@ -228,13 +275,21 @@ def kernel(probe_, target):
 .p2align 6
 .amdhsa_kernel {name}
   .amdhsa_user_sgpr_kernarg_segment_ptr 1
-  .amdhsa_next_free_vgpr 64
-  .amdhsa_next_free_sgpr 32
+  .amdhsa_next_free_vgpr 128
+  .amdhsa_next_free_sgpr 48
   .amdhsa_float_denorm_mode_32 3
   {target.descriptor}
-.end_amdhsa_kernel
+{more}.end_amdhsa_kernel
 .text
 """
+
+
+def lds(probe_):
+    return wave.WINDOW if getattr(probe_, "space", None) == wave.LDS else 0
+
+
+def scratch(probe_):
+    return 4 * wave.SCRATCH_WORDS if getattr(probe_, "space", None) == wave.SCRATCH else 0
 
 
 def metadata(probes, target):
@@ -243,11 +298,11 @@ def metadata(probes, target):
     .symbol: {p.symbol}.kd
     .kernarg_segment_size: 16
     .kernarg_segment_align: 8
-    .group_segment_fixed_size: 0
-    .private_segment_fixed_size: 0
+    .group_segment_fixed_size: {lds(p)}
+    .private_segment_fixed_size: {scratch(p)}
     .wavefront_size: {target.wave}
-    .sgpr_count: 32
-    .vgpr_count: 64
+    .sgpr_count: 48
+    .vgpr_count: 128
     .max_flat_workgroup_size: 256
     .args:
       - {{ .offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global }}
@@ -261,16 +316,20 @@ amdhsa.kernels:{kernels}
 """
 
 
-def refused(probes, target):
-    """The probes that the assembler does not take, with what it says."""
-    lines = [p.text for p in probes]
+def refused(probes_, target):
+    """Symbols of the probes that the assembler does not take -> what it says."""
+    lines, owner = [], []
+    for p in probes_:
+        for line in "\n".join([p.text] if hasattr(p, "text") else p.lines).split("\n"):
+            lines.append(line)
+            owner.append(p)
     result = subprocess.run(
         ["llvm-mc-19", "-triple=amdgcn-amd-amdhsa", f"-mcpu={target.name}", "-show-encoding"],
         input="\n".join(lines), capture_output=True, text=True, check=False,
     )
     found = {}
     for line, message in re.findall(r"<stdin>:(\d+):\d+: error: (.*)", result.stderr):
-        found[probes[int(line) - 1].mnemonic] = message
+        found[owner[int(line) - 1].symbol] = f"{message}: {lines[int(line) - 1].strip()}"
     return found
 
 

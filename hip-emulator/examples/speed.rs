@@ -1,8 +1,10 @@
 //! Wave-instructions per second and core of the emulator (emulated, not a GPU's speed).
 //!
-//! `cargo run -p hip-emulator --example speed -- FILE.hsaco…` runs what it knows of each code object:
-//! `mul_mat_vec_q4_0_q8_1_cuda1` of candle's quantized module on a 4096×4096 matrix (and checks the
-//! product), and `fma_loop` of `tests/kernels/exec.hip`. One thread, unless `RAYON_NUM_THREADS` says more.
+//! `cargo run --release -p hip-emulator --example speed -- FILE.co|TARGET…` runs what it knows of each code object:
+//! `mul_mat_vec_q4_0_q8_1_cuda1` of candle's quantized module on a 4096×4096 matrix and `fast_sum_f32` of its reduce
+//! module on 1024 rows of 1024. For a target such as gfx1100 it compiles `tests/kernels/exec.hip` (with clang-19) and
+//! runs `tiled_product` on 512×512 matrices and `fma_loop`. Results are checked. One thread, unless
+//! `RAYON_NUM_THREADS` says more; `HIP_EMULATOR_CHECK=none` tells what the checks cost.
 
 use half::f16;
 use hip_emulator::code_object::{CodeObject, Image};
@@ -111,7 +113,7 @@ fn measure(
     let recorder = Recorder::default();
     let counters = function.launch(request, memory, &recorder)?;
     let mut best = f64::INFINITY;
-    for _ in 0..15 {
+    for _ in 0..8 {
         let started = seconds();
         function.launch(request, memory, &recorder)?;
         best = best.min(seconds() - started);
@@ -164,6 +166,92 @@ fn matrix_vector(
     Ok(())
 }
 
+/// Whole numbers: products and sums of a few hundred are exact in f32.
+fn whole_numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 28) as f32 - 8.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn bytes(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Compares `count` floats of a block with what `want` says.
+fn check(block: &Block, count: usize, want: impl Fn(usize) -> f32) -> Result<(), Failure> {
+    for i in 0..count {
+        // SAFETY: the block holds `count` floats and no kernel runs.
+        let got = unsafe { *(block.start() as *const f32).add(i) };
+        if got != want(i) {
+            return Err(format!("element {i} is {got}, not {}", want(i)).into());
+        }
+    }
+    Ok(())
+}
+
+/// A tiled matrix product through LDS.
+fn gemm(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<(), Failure> {
+    const N: usize = 512;
+    let (a, b) = (whole_numbers(N * N, 1), whole_numbers(N * N, 2));
+    let (left, right) = (filled(memory, &bytes(&a))?, filled(memory, &bytes(&b))?);
+    let result = memory.allocate(N * N * 4, Kind::Device(0))?;
+    let mut arguments = Vec::new();
+    for block in [&left, &right, &result] {
+        arguments.extend(block.start().to_le_bytes());
+    }
+    arguments.extend((N as u32).to_le_bytes());
+    let request = Request {
+        grid: [(N * N / (64 * 64)) as u32, 1, 1],
+        block: [256, 1, 1],
+        dynamic_lds: 0,
+        arguments: Arguments::Packed(&arguments),
+    };
+    let (counters, seconds) = measure(function, &request, memory)?;
+    check(&result, N * N, |at| {
+        let (row, column) = (at / N, at % N);
+        (0..N).map(|k| a[row * N + k] * b[k * N + column]).sum()
+    })?;
+    report(target, "tiled_product", &counters, seconds);
+    Ok(())
+}
+
+/// Sums of rows: element count, elements of a row, dimensions, shape and strides, source, destination.
+fn reduction(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<(), Failure> {
+    const N: usize = 1024;
+    let source = whole_numbers(N * N, 3);
+    let values = filled(memory, &bytes(&source))?;
+    let info: Vec<u8> = [N as u64, N as u64, N as u64, 1]
+        .iter()
+        .flat_map(|v| v.to_le_bytes())
+        .collect();
+    let info = filled(memory, &info)?;
+    let result = memory.allocate(N * 4, Kind::Device(0))?;
+    let mut arguments = Vec::new();
+    for word in [
+        (N * N) as u64,
+        N as u64,
+        2,
+        info.start(),
+        values.start(),
+        result.start(),
+    ] {
+        arguments.extend(word.to_le_bytes());
+    }
+    let request = Request {
+        grid: [N as u32, 1, 1],
+        block: [N as u32, 1, 1],
+        dynamic_lds: 0,
+        arguments: Arguments::Packed(&arguments),
+    };
+    let (counters, seconds) = measure(function, &request, memory)?;
+    check(&result, N, |row| source[row * N..][..N].iter().sum())?;
+    report(target, "fast_sum_f32", &counters, seconds);
+    Ok(())
+}
+
 fn fma_loop(target: &Target, function: &Function, memory: &Arc<Memory>) -> Result<(), Failure> {
     let result = memory.allocate(256 * 4, Kind::Device(0))?;
     let mut arguments = result.start().to_le_bytes().to_vec();
@@ -179,6 +267,28 @@ fn fma_loop(target: &Target, function: &Function, memory: &Arc<Memory>) -> Resul
     Ok(())
 }
 
+/// `tests/kernels/exec.hip` for a target.
+fn compiled(target: &str) -> Result<Vec<u8>, Failure> {
+    let out = std::env::temp_dir().join(format!("speed-{target}-{}.hsaco", std::process::id()));
+    let status = std::process::Command::new("clang-19")
+        .args(["-x", "hip", "--cuda-device-only", "--no-gpu-bundle-output"])
+        .args(["-nogpuinc", "-nogpulib", "-O2", "-mcode-object-version=5"])
+        .arg(format!("--offload-arch={target}"))
+        .arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/kernels/exec.hip"
+        ))
+        .arg("-o")
+        .arg(&out)
+        .status()?;
+    if !status.success() {
+        return Err(format!("clang-19 did not compile exec.hip for {target}").into());
+    }
+    let bytes = std::fs::read(&out)?;
+    std::fs::remove_file(&out)?;
+    Ok(bytes)
+}
+
 fn main() -> Result<(), Failure> {
     let threads = std::env::var("RAYON_NUM_THREADS")
         .ok()
@@ -188,7 +298,12 @@ fn main() -> Result<(), Failure> {
         .num_threads(threads)
         .build_global()?;
     for path in std::env::args().skip(1) {
-        let object = CodeObject::parse(std::fs::read(&path)?)?;
+        let bytes = if path.starts_with("gfx") && !path.contains('.') {
+            compiled(&path)?
+        } else {
+            std::fs::read(&path)?
+        };
+        let object = CodeObject::parse(bytes)?;
         let target =
             Target::named(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
         let memory = Memory::new(Limits {
@@ -207,6 +322,8 @@ fn main() -> Result<(), Failure> {
             }
         };
         run("mul_mat_vec_q4_0_q8_1_cuda1", matrix_vector)?;
+        run("tiled_product", gemm)?;
+        run("fast_sum_f32", reduction)?;
         run("fma_loop", fma_loop)?;
     }
     Ok(())

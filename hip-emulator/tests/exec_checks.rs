@@ -98,6 +98,51 @@ fn ended_waves_do_not_hold_up_a_barrier() {
 }
 
 #[test]
+fn lanes_that_go_around_a_barrier_are_named() {
+    for target in TARGETS {
+        let fault = expect(
+            target,
+            "lanes_around_a_barrier",
+            4,
+            &["divergent barrier", "was not at the barrier"],
+        );
+        assert_eq!(fault.work_item, Some(4), "{target}");
+        let words = run(target, "lanes_around_a_barrier", 0).unwrap();
+        assert!((0..256).all(|i| words[i as usize] == 2 * i), "{target}");
+    }
+}
+
+#[test]
+fn waves_at_different_barriers_are_named() {
+    for target in TARGETS {
+        let fault = expect(
+            target,
+            "two_barriers",
+            128,
+            &["divergent barrier", "waits at", "s_barrier"],
+        );
+        assert_eq!(fault.work_item, Some(128), "{target}");
+        let words = run(target, "two_barriers", 256).unwrap();
+        assert!((0..256).all(|i| words[i as usize] == i ^ 64), "{target}");
+    }
+}
+
+#[test]
+fn an_access_past_the_end_is_named() {
+    for target in TARGETS {
+        for (write, access) in [(0, "load"), (1, "store")] {
+            let fault = expect(
+                target,
+                "past_the_end",
+                write,
+                &["out of bounds", access, "past the end"],
+            );
+            assert_eq!(fault.work_item, Some(255), "{target}");
+        }
+    }
+}
+
+#[test]
 fn a_misaligned_atomic_traps() {
     for target in TARGETS {
         expect(

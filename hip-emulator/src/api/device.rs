@@ -15,7 +15,7 @@ impl Runtime {
         Ok(Card {
             target,
             number,
-            memory: self.memory.capacity(),
+            memory: self.memory.capacity(number),
         })
     }
 }
@@ -209,7 +209,7 @@ unsafe fn structure(bytes: &[u8], into: *mut u8) -> Result<(), Refusal> {
 pub unsafe extern "C" fn hipMemGetInfo(free: *mut usize, total: *mut usize) -> HipError {
     call("hipMemGetInfo", |runtime| {
         runtime.expect_current()?;
-        let capacity = runtime.memory.capacity();
+        let capacity = runtime.memory.capacity(runtime.current());
         let used = runtime.memory.used(runtime.current());
         // SAFETY: valid or null by HIP's contract.
         unsafe {

@@ -41,7 +41,7 @@ impl Runtime {
     fn new(settings: Settings) -> Result<Runtime, String> {
         let recorder = Recorder::new(settings.trace, settings.profile.as_deref())?;
         let limits = Limits {
-            device_bytes: settings.device_bytes,
+            device_bytes: settings.device_bytes[0],
             poison: settings.poison,
         };
         let devices = settings
@@ -55,7 +55,7 @@ impl Runtime {
             });
         Ok(Runtime {
             devices: devices.collect(),
-            memory: Memory::new(limits),
+            memory: Memory::with_sizes(limits, settings.device_bytes.clone()),
             recorder,
             streams: Handles::new("stream", 1),
             events: Handles::new("event", 2),

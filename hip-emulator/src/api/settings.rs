@@ -9,8 +9,9 @@ use std::path::PathBuf;
 pub struct Settings {
     /// `HIP_EMULATOR_ARCH`: one device per name of the comma-separated list. Default gfx1100.
     pub targets: Vec<&'static Target>,
-    /// `HIP_EMULATOR_MEMORY`: bytes of each device, with an optional K, M, G or T. Default 16G.
-    pub device_bytes: u64,
+    /// `HIP_EMULATOR_MEMORY`: bytes, with an optional K, M, G or T, of every device or, as a comma-separated list, of
+    /// each. Default 16G. One number per device.
+    pub device_bytes: Vec<u64>,
     /// `HIP_EMULATOR_POISON=0`: fresh memory reads as zeroes.
     pub poison: bool,
     /// `HIP_EMULATOR_LEDGER=1`: the ledger's total is printed at exit even when nothing is live.
@@ -39,14 +40,10 @@ impl Settings {
         let targets = list
             .split(',')
             .map(|name| target(name.trim()))
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
         let device_bytes = match given("HIP_EMULATOR_MEMORY") {
-            None => DEFAULT_BYTES,
-            Some(text) => bytes(text.trim()).ok_or_else(|| {
-                format!(
-                    "HIP_EMULATOR_MEMORY={text:?} is not a number of bytes such as 8589934592, 512M or 8G"
-                )
-            })?,
+            None => vec![DEFAULT_BYTES; targets.len()],
+            Some(text) => sizes(&text, targets.len())?,
         };
         let switch = |name: &str, default: bool| match given(name).as_deref().map(str::trim) {
             None => Ok(default),
@@ -79,6 +76,23 @@ fn target(name: &str) -> Result<&'static Target, String> {
             known.join(", ")
         )
     })
+}
+
+/// One size for all devices, or a list with one for each.
+fn sizes(text: &str, devices: usize) -> Result<Vec<u64>, String> {
+    let sizes = text.split(',').map(|size| bytes(size.trim()));
+    let sizes: Option<Vec<u64>> = sizes.collect();
+    match sizes.as_deref() {
+        Some([all]) => Ok(vec![*all; devices]),
+        Some(each) if each.len() == devices => Ok(each.to_vec()),
+        Some(each) => Err(format!(
+            "HIP_EMULATOR_MEMORY={text:?} lists {} sizes, HIP_EMULATOR_ARCH {devices} devices; give one size, or one per device",
+            each.len()
+        )),
+        None => Err(format!(
+            "HIP_EMULATOR_MEMORY={text:?} is not a number of bytes such as 8589934592, 512M or 8G (or a list of them, one per device)"
+        )),
+    }
 }
 
 fn bytes(text: &str) -> Option<u64> {
@@ -115,7 +129,7 @@ mod tests {
             settings.targets.iter().map(|t| t.name).collect::<Vec<_>>(),
             ["gfx1100"]
         );
-        assert_eq!(settings.device_bytes, 16 << 30);
+        assert_eq!(settings.device_bytes, [16 << 30]);
         assert!(settings.poison && !settings.ledger && !settings.trace);
         assert_eq!(settings.profile, None);
         assert!(!settings.sticky && settings.lose_after.is_none());
@@ -140,7 +154,7 @@ mod tests {
         ] {
             assert_eq!(
                 read(&[("HIP_EMULATOR_MEMORY", text)]).unwrap().device_bytes,
-                expected,
+                [expected],
                 "{text}"
             );
         }
@@ -151,6 +165,23 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn devices_may_have_sizes_of_their_own() {
+        let two = |memory| {
+            read(&[
+                ("HIP_EMULATOR_ARCH", "gfx1100,gfx90a"),
+                ("HIP_EMULATOR_MEMORY", memory),
+            ])
+        };
+        assert_eq!(two("1G").unwrap().device_bytes, [1 << 30, 1 << 30]);
+        assert_eq!(two("1G, 2M").unwrap().device_bytes, [1 << 30, 2 << 20]);
+        let error = two("1G,1G,1G").unwrap_err();
+        assert!(
+            error.contains("3 sizes") && error.contains("2 devices"),
+            "{error}"
+        );
     }
 
     #[test]

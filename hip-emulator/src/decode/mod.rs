@@ -1,10 +1,11 @@
 //! From a kernel's bytes to parsed instructions: LLVM's disassembler gives the text of each
-//! instruction, `parse` and `operand` turn the text into names, operands and modifiers.
+//! instruction, `parse` and `operand` turn the text into names, operands and modifiers; `print` turns them back.
 //! What the names mean is the executor's business.
 
 mod llvm;
 pub mod operand;
 pub mod parse;
+pub mod print;
 
 pub use llvm::Disassembler;
 pub use operand::{slot, Operand, Place};

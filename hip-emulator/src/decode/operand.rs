@@ -111,7 +111,7 @@ fn registers(text: &str) -> Option<(u16, u16)> {
 }
 
 /// Scalar registers that have names.
-const NAMED: &[(&str, u16, u16)] = &[
+pub(super) const NAMED: &[(&str, u16, u16)] = &[
     ("vcc", slot::VCC, 2),
     ("vcc_lo", slot::VCC, 1),
     ("vcc_hi", slot::VCC + 1, 1),

@@ -2,6 +2,7 @@
 
 use super::program::{Op, Run};
 use super::wave::{State, Wave};
+use super::word::LANES;
 use crate::decode::slot;
 use crate::fault::FaultKind;
 
@@ -48,8 +49,26 @@ pub unsafe fn end(wave: &mut Wave, _op: &Op) {
 
 /// # Safety
 /// See `Run`.
-pub unsafe fn barrier(wave: &mut Wave, _op: &Op) {
+pub unsafe fn barrier(wave: &mut Wave, op: &Op) {
     wave.state = State::AtBarrier;
+    wave.barrier = op.instruction;
+    if wave.watches_barriers {
+        wave.missed |= wave.started & !wave.exec_mask();
+    }
+}
+
+/// A memory access by lanes that their wave's last barrier went by without: they are back from a branch around it
+/// (lanes that have left the kernel stay off). Hardware goes on, since it counts waves; what the barrier was to
+/// order is not ordered.
+#[cold]
+#[inline(never)]
+pub fn missed_barrier(wave: &mut Wave, op: &Op, pass: usize, lanes: u32) {
+    let lane = lanes.trailing_zeros() + (pass * LANES) as u32;
+    let at = wave.launch().program.instructions[wave.barrier as usize].offset;
+    let what = format!(
+        "divergent barrier: the work-item goes on although it was not at the barrier at +{at:#x}, which others of its wave passed"
+    );
+    wave.raise(op, Some(lane), FaultKind::Illegal(what));
 }
 
 /// The address of the next instruction (`imm`) into a pair.

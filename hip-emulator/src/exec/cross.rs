@@ -97,6 +97,18 @@ pub unsafe fn count_below(wave: &mut Wave, op: &Op) {
         prep::all(wave, op);
         let (masks, addends) = (whole_row(wave, op.src[0]), whole_row(wave, op.src[1]));
         let mut values = [0; 64];
+        let count = wave.stride;
+        // One mask for all lanes, as a rule: the count grows from lane to lane.
+        if masks[..count].iter().all(|mask| *mask == masks[0]) {
+            let (mask, first) = (u64::from(masks[0]) << (32 * op.extra), addends);
+            let mut below = 0;
+            for lane in 0..count {
+                values[lane] = first[lane].wrapping_add(below);
+                below += (mask >> lane & 1) as u32;
+            }
+            write_active(wave, op.dst, &values);
+            return;
+        }
         for (lane, value) in values.iter_mut().enumerate() {
             let below = (1u64 << lane) - 1;
             let half = (below >> (32 * op.extra)) as u32;
@@ -119,9 +131,12 @@ pub unsafe fn backward_permute(wave: &mut Wave, op: &Op) {
         let (addresses, data) = (whole_row(wave, op.src[0]), whole_row(wave, op.src[1]));
         let lanes = wave.stride;
         let mut values = [0; 64];
-        for (lane, value) in values.iter_mut().enumerate() {
-            let from = (addresses[lane].wrapping_add(op.imm as u32) / 4) as usize % lanes;
-            *value = if exec >> from & 1 != 0 { data[from] } else { 0 };
+        // A wave's lanes are a power of two.
+        let from = |lane: usize| {
+            (addresses[lane].wrapping_add(op.imm as u32) / 4) as usize & (lanes - 1) & 63
+        };
+        for (lane, value) in values[..lanes.min(64)].iter_mut().enumerate() {
+            *value = data[from(lane)] & 0u32.wrapping_sub((exec >> from(lane)) as u32 & 1);
         }
         write_active(wave, op.dst, &values);
     }

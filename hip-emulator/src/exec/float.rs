@@ -18,6 +18,13 @@ pub fn f16_to_f32(bits: u32) -> f32 {
     f32::from_bits(value | sign)
 }
 
+/// The same, but a signalling NaN stays one: for the few operations that tell it from a quiet one.
+#[inline(always)]
+pub fn f16_to_f32_signalling(bits: u32) -> f32 {
+    let signals = bits & 0x7e00 == 0x7c00 && bits & 0x01ff != 0;
+    f32::from_bits(f16_to_f32(bits).to_bits() & !(u32::from(signals) << 22))
+}
+
 /// The half nearest to `value` (ties to even), in the low 16 bits; subnormals and infinity included.
 #[inline(always)]
 pub fn f32_to_f16(value: f32) -> u32 {

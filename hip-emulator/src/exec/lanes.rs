@@ -79,7 +79,7 @@ unsafe fn rows<'a, W: Word>(wave: &Wave, op: &Op, index: usize, pass: usize) -> 
     unsafe {
         let first = wave.row(op.src[index], pass);
         let second = if W::KIND.rows() == 2 {
-            first.add(wave.stride)
+            first.offset(op.spread[index] as isize)
         } else {
             first
         };

@@ -51,6 +51,8 @@ pub struct Op {
     pub inner: Run,
     pub dst: u32,
     pub src: [u32; 4],
+    /// From the first to the second row of each source that has two: the next row, unless op_sel says otherwise.
+    pub spread: [i32; 4],
     /// Slot of a lane mask that is written, or a second scalar.
     pub mask: u32,
     /// Preparations of sources: a range of `Program::preps`.

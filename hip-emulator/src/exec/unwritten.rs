@@ -14,31 +14,41 @@ use crate::memory::POISON;
 
 const PATTERN: u32 = u32::from_ne_bytes([POISON; 4]);
 
-/// Lanes of the request in whose data rows a word is the pattern. Narrow data is looked at where it
-/// lies in memory.
+/// The lanes whose word `is` what is looked for. Hardly any is, and that none is takes few instructions to see.
+#[inline(always)]
+fn matching(row: &[u32; LANES], is: impl Fn(u32) -> bool) -> u32 {
+    let any = row.iter().fold(false, |any, word| any | is(*word));
+    if any {
+        let lanes = row.iter().zip(0..);
+        return lanes.fold(0, |found, (word, lane)| {
+            found | u32::from(is(*word)) << lane
+        });
+    }
+    0
+}
+
+/// Lanes of the request in whose data rows a word is the pattern, or, for narrow data, may be part of it.
 ///
 /// # Safety
 /// The op was lowered for the program that the wave runs; active pointers are valid for the request.
 #[inline(always)]
-unsafe fn suspects(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) -> u32 {
+unsafe fn suspects(wave: &Wave, op: &Op, request: Request) -> u32 {
     let mut found = 0;
     // SAFETY: the data rows are the op's; a word around a valid byte is in the same page.
     unsafe {
         if request.bytes >= 4 {
             for word in 0..request.bytes / 4 {
                 let row = wave.row(op.dst + word * wave.stride as u32, request.pass);
-                for lane in 0..LANES {
-                    found |= u32::from(*row.add(lane) == PATTERN) << lane;
-                }
+                found |= matching(&*row.cast(), |word| word == PATTERN);
             }
         } else {
-            let mut left = request.exec;
-            while left != 0 {
-                let lane = left.trailing_zeros() as usize;
-                left &= left - 1;
-                let word = ((pointers[lane] & !3) as *const u32).read();
-                found |= u32::from(word == PATTERN) << lane;
-            }
+            // A byte or half: it lies in the low or the upper half of its row.
+            let mask = (1u32 << (8 * request.bytes)) - 1;
+            let row = wave.row(op.dst, request.pass);
+            found = matching(&*row.cast(), |word| {
+                let word = word ^ PATTERN;
+                (word & mask == 0) | (word >> 16 & mask == 0)
+            });
         }
     }
     found & request.exec
@@ -51,7 +61,7 @@ unsafe fn suspects(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) 
 #[inline(always)]
 pub unsafe fn loaded(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers) -> bool {
     // SAFETY: the caller's promise.
-    let found = unsafe { suspects(wave, op, request, pointers) };
+    let found = unsafe { suspects(wave, op, request) };
     found == 0 || look(wave, op, request, pointers, found)
 }
 
@@ -99,7 +109,7 @@ pub fn written(wave: &mut Wave, op: &Op, address: u64, bytes: u32, lane: usize) 
 pub unsafe fn stored(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) {
     // A word that stays the pattern around a written byte counts as written.
     // SAFETY: the caller's promise.
-    let found = unsafe { suspects(wave, op, request, pointers) };
+    let found = unsafe { suspects(wave, op, request) };
     if found != 0 {
         remember(wave, request, pointers, found);
     }
@@ -108,7 +118,12 @@ pub unsafe fn stored(wave: &Wave, op: &Op, request: Request, pointers: &Pointers
 #[cold]
 #[inline(never)]
 fn remember(wave: &Wave, request: Request, pointers: &Pointers, found: u32) {
+    // SAFETY: the access was checked; a word around a valid byte is in the same page.
+    let holds_pattern = |at: u64| unsafe { ((at & !3) as *const u32).read() } == PATTERN;
     for lane in (0..LANES).filter(|lane| found >> lane & 1 != 0) {
+        if request.bytes < 4 && !holds_pattern(pointers[lane]) {
+            continue;
+        }
         let end = pointers[lane] + u64::from(request.bytes);
         wave.launch().memory.wrote_pattern(pointers[lane], end);
     }

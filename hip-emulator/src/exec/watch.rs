@@ -18,11 +18,13 @@ const NAMES: &[(&str, u8)] = &[
     ("lds-uninitialised", UNINITIALISED),
     ("lds-race", RACE),
     ("global-uninitialised", UNWRITTEN),
+    ("divergent-barrier", BARRIER),
 ];
-const ALL: u8 = UNINITIALISED | RACE | UNWRITTEN;
+const ALL: u8 = UNINITIALISED | RACE | UNWRITTEN | BARRIER;
 const UNINITIALISED: u8 = 1;
 const RACE: u8 = 2;
 const UNWRITTEN: u8 = 4;
+const BARRIER: u8 = 8;
 
 /// Banks of LDS, four bytes wide each, that one pass of 32 lanes can use at once.
 const BANKS: usize = 32;
@@ -58,6 +60,10 @@ impl Watched {
 
     fn lds_checks(self) -> bool {
         self.checks & (UNINITIALISED | RACE) != 0
+    }
+
+    pub fn barriers(self) -> bool {
+        self.checks & BARRIER != 0
     }
 
     pub fn unwritten(self) -> bool {
@@ -188,6 +194,89 @@ impl Watch {
         None
     }
 
+    /// `N` whole words from `word` on, by the wave with stamp `tag`: what [`Watch::word`] does for each, without
+    /// saying what is wrong. False, and nothing changed, if something may be.
+    #[inline(always)]
+    fn words<const N: usize>(&mut self, word: usize, tag: u32, access: Access) -> bool {
+        let epoch = self.epoch << 8;
+        let (stamp, exempt) = (epoch | tag, epoch | EXEMPT);
+        let Some(Ok(loaded)) = self
+            .loaded
+            .get_mut(word..word + N)
+            .map(<&mut [u32; N]>::try_from)
+        else {
+            return false;
+        };
+        // Loaded in this epoch, by this very wave or by several: had another wave stored before or since, that would
+        // have been the race.
+        let several = [epoch | SEVERAL; N];
+        if access == Access::Load && (*loaded == [stamp; N] || *loaded == several) {
+            return true;
+        }
+        let Some(Ok(stored)) = self
+            .stored
+            .get_mut(word..word + N)
+            .map(<&mut [u32; N]>::try_from)
+        else {
+            return false;
+        };
+        // A cell of this epoch that is not the wave's own, as 1 or 0: without branches, so that all words of an access
+        // are looked at together.
+        let others = |seen: u32| {
+            u32::from(seen & !0xff == epoch) & u32::from(seen != stamp) & u32::from(seen != exempt)
+        };
+        let several = u32::from(self.several);
+        let mut suspect = 0;
+        if access == Access::Load {
+            let needs = u32::from(self.watched.checks & UNINITIALISED != 0);
+            for cell in stored.iter() {
+                suspect |= (needs & u32::from(*cell == 0)) | (several & others(*cell));
+            }
+            if suspect != 0 {
+                return false;
+            }
+            for cell in loaded.iter_mut() {
+                let first = (*cell & !0xff != epoch) | (*cell == stamp);
+                *cell = if first { stamp } else { epoch | SEVERAL };
+            }
+        } else {
+            for (stored, loaded) in stored.iter().zip(loaded.iter()) {
+                suspect |= several & (others(*stored) | others(*loaded));
+            }
+            if suspect != 0 {
+                return false;
+            }
+            *stored = [stamp; N];
+        }
+        true
+    }
+
+    /// The lanes of an access of `N` words each, but those from the first one on that something may be wrong with.
+    #[inline(always)]
+    fn lanes<const N: usize>(
+        &mut self,
+        mut exec: u32,
+        (base, pointers): (u64, &[u64; LANES]),
+        tag: u32,
+        access: Access,
+    ) -> u32 {
+        let mut before = u64::MAX;
+        while exec != 0 {
+            let pointer = pointers[exec.trailing_zeros() as usize];
+            let offset = pointer - base;
+            // Neighbours often load the same words.
+            let again = pointer == before && access == Access::Load;
+            if !again
+                && (!offset.is_multiple_of(4) || !self.words::<N>(offset as usize / 4, tag, access))
+            {
+                break;
+            }
+            before = pointer;
+            exec &= exec - 1;
+        }
+        exec
+    }
+
     fn bank_conflicts(&mut self, exec: u32, offsets: &[u32; LANES], bytes: u32) {
         // Wide accesses go in groups of as many lanes as the banks serve.
         let words = bytes.div_ceil(4).next_power_of_two() as usize;
@@ -241,6 +330,15 @@ pub unsafe fn lds(
     }
     let tag = wave.number + 1;
     let mut left = exec;
+    if access != Access::Atomic && bytes >= 4 {
+        let places = (base, pointers);
+        left = match bytes {
+            4 => watch.lanes::<1>(exec, places, tag, access),
+            8 => watch.lanes::<2>(exec, places, tag, access),
+            12 => watch.lanes::<3>(exec, places, tag, access),
+            _ => watch.lanes::<4>(exec, places, tag, access),
+        };
+    }
     let mut before = u64::MAX;
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
@@ -338,7 +436,7 @@ mod tests {
         assert_eq!(parse("none"), Ok(0));
         assert_eq!(parse("lds-race"), Ok(RACE));
         assert_eq!(
-            parse("lds-race, lds-uninitialised,global-uninitialised"),
+            parse("lds-race, lds-uninitialised,global-uninitialised,divergent-barrier"),
             parse("all")
         );
         let error = unknown_check("lds-rase").unwrap();

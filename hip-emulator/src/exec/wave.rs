@@ -66,6 +66,13 @@ pub struct Wave {
     pub budget: i64,
     /// Number of the wave in its workgroup.
     pub number: u32,
+    /// The lanes that it started with.
+    pub started: u64,
+    /// Of those, the ones that were off when the wave came to a barrier, if that is watched.
+    pub missed: u64,
+    pub watches_barriers: bool,
+    /// The instruction of the barrier that it waits at.
+    pub barrier: u32,
     pub raised: Option<Box<Raised>>,
 }
 

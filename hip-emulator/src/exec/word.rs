@@ -1,6 +1,6 @@
 //! Types of operands: how a lane's value lies in register rows.
 
-use super::float::{f16_to_f32, f32_to_f16};
+use super::float::{f16_to_f32, f16_to_f32_signalling, f32_to_f16};
 
 /// Lanes that one pass works on; a wave64 takes two passes.
 pub const LANES: usize = 32;
@@ -110,6 +110,11 @@ words! {
     I16: i16, I16, |row, lane| row[0][lane] as i16, |rows, at, v| rows[0][at] = u32::from(v as u16);
     /// A half in the low 16 bits, handled as the f32 of the same value.
     F16: f32, F16, |row, lane| f16_to_f32(row[0][lane]), |rows, at, v| rows[0][at] = f32_to_f16(v);
+    /// The same, signalling NaNs kept.
+    SignalF16: f32, F16, |row, lane| f16_to_f32_signalling(row[0][lane]), |rows, at, v| rows[0][at] = f32_to_f16(v);
+    PkSignalF16: [f32; 2], PkF16,
+        |row, lane| [f16_to_f32_signalling(row[0][lane]), f16_to_f32_signalling(row[0][lane] >> 16)],
+        |rows, at, v| rows[0][at] = f32_to_f16(v[0]) | f32_to_f16(v[1]) << 16;
     PkF16: [f32; 2], PkF16,
         |row, lane| [f16_to_f32(row[0][lane]), f16_to_f32(row[0][lane] >> 16)],
         |rows, at, v| rows[0][at] = f32_to_f16(v[0]) | f32_to_f16(v[1]) << 16;

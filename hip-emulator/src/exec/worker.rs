@@ -141,9 +141,14 @@ impl<'a> Worker<'a> {
             next: initial::entry_block(program),
             budget: 0,
             number: number as u32,
+            started: 0,
+            missed: 0,
+            watches_barriers: self.launch.watched.barriers(),
+            barrier: 0,
             raised: None,
         };
         initial::registers(&mut wave, self.launch.geometry, group);
+        wave.started = wave.exec_mask();
         wave
     }
 
@@ -185,6 +190,9 @@ impl<'a> Worker<'a> {
             if running {
                 continue;
             }
+            if let Some(fault) = self.different_barriers(&waves, group) {
+                return Err(fault);
+            }
             // Waves that have ended do not count at a barrier.
             let mut released = false;
             for wave in waves
@@ -199,6 +207,27 @@ impl<'a> Worker<'a> {
             }
             self.watch.barrier();
         }
+    }
+
+    /// The fault of waves that wait at two different barriers, if there are such.
+    fn different_barriers(&self, waves: &[Wave], group: [u32; 3]) -> Option<Fault> {
+        let mut waiting = waves.iter().filter(|wave| wave.state == State::AtBarrier);
+        let first = waiting.next().filter(|wave| wave.watches_barriers)?;
+        let other = waiting.find(|wave| wave.barrier != first.barrier)?;
+        let at = |wave: &Wave| self.launch.program.instructions[wave.barrier as usize].offset;
+        let what = format!(
+            "divergent barrier: wave {} waits at +{:#x}, wave {} of the same workgroup at +{:#x}",
+            other.number,
+            at(other),
+            first.number,
+            at(first)
+        );
+        let raised = Raised {
+            kind: FaultKind::Illegal(what),
+            instruction: other.barrier,
+            lane: Some(0),
+        };
+        Some(self.fault(other, raised, group))
     }
 
     fn fault(&self, wave: &Wave, raised: Raised, group: [u32; 3]) -> Fault {

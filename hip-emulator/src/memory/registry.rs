@@ -73,14 +73,22 @@ struct State {
 /// All memory of the emulator. One per process; tests may make their own.
 pub struct Memory {
     pub(super) limits: Limits,
+    /// Bytes of the devices that have a limit of their own, by number.
+    sizes: Vec<u64>,
     state: Mutex<State>,
     pub(super) written: Mutex<WrittenPattern>,
 }
 
 impl Memory {
     pub fn new(limits: Limits) -> Arc<Memory> {
+        Memory::with_sizes(limits, Vec::new())
+    }
+
+    /// With a limit for each device; devices beyond the list have the common one.
+    pub fn with_sizes(limits: Limits, sizes: Vec<u64>) -> Arc<Memory> {
         Arc::new(Memory {
             limits,
+            sizes,
             state: Mutex::new(State::default()),
             written: Mutex::default(),
         })
@@ -91,9 +99,10 @@ impl Memory {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes that a device holds in total.
-    pub fn capacity(&self) -> u64 {
-        self.limits.device_bytes
+    /// Bytes that `device` holds in total.
+    pub fn capacity(&self, device: u32) -> u64 {
+        let own = self.sizes.get(device as usize);
+        own.copied().unwrap_or(self.limits.device_bytes)
     }
 
     /// Bytes of `hipMalloc` live on `device`.
@@ -130,7 +139,7 @@ impl Memory {
         let serial = {
             let mut state = self.state();
             if let Kind::Device(device) = kind {
-                let limit = self.limits.device_bytes;
+                let limit = self.capacity(device);
                 let used = state.used.entry(device).or_insert(0);
                 let free = limit.saturating_sub(*used);
                 if size as u64 > free {

@@ -218,6 +218,26 @@ impl Machine {
         self.launch(&self.function(name), grid, block, arguments)
     }
 
+    /// Counters of a launch of one workgroup of `items`, and the line that the profile says about it.
+    pub fn profiled(&self, name: &str, items: u32, pointer: &Argument) -> (Counters, String) {
+        let Argument::Pointer(buffer) = pointer else {
+            panic!("a pointer is wanted")
+        };
+        let file = scratch_file("profile.json");
+        let recorder = Recorder::new(false, Some(&file)).unwrap();
+        let request = Request {
+            grid: [1, 1, 1],
+            block: [items, 1, 1],
+            dynamic_lds: 0,
+            arguments: Arguments::Packed(&buffer.address().to_le_bytes()),
+        };
+        let function = self.function(name);
+        let counters = function.launch(&request, &self.memory, &recorder).unwrap();
+        let line = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        (counters, line)
+    }
+
     pub fn launch(
         &self,
         function: &Function,

@@ -65,3 +65,34 @@ extern "C" __global__ void misaligned_atomic(unsigned *out, unsigned offset) {
 extern "C" __global__ void copy_words(unsigned *out, const unsigned *in, unsigned count) {
     if (item() < count) out[item()] = in[item()];
 }
+
+// Work-items whose number has a bit of `away` stay away from the barrier and go on behind it.
+extern "C" __global__ void lanes_around_a_barrier(unsigned *out, unsigned away) {
+    __shared__ volatile unsigned words[256];
+    words[item()] = item();
+    if ((item() & away) == 0) {
+        words[item()] = 2 * item();
+        barrier();
+    }
+    out[item()] = words[item()];
+}
+
+// Waves below `limit` wait at one barrier, the others at another.
+extern "C" __global__ void two_barriers(unsigned *out, unsigned limit) {
+    __shared__ volatile unsigned words[256];
+    if (__builtin_amdgcn_readfirstlane(item()) < limit) {
+        words[item()] = item();
+        barrier();
+        out[item()] = words[item() ^ 64];
+    } else {
+        words[item()] = 2 * item();
+        barrier();
+        out[item()] = words[item()];
+    }
+}
+
+// Reads or writes (`write`) the word behind the 256 of `out`.
+extern "C" __global__ void past_the_end(unsigned *out, unsigned write) {
+    if (write) out[item() + 1] = item();
+    else out[item()] = *(volatile unsigned *)(out + item() + 1);
+}

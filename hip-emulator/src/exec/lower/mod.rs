@@ -44,6 +44,8 @@ pub(super) struct Lowering<'a> {
     instruction: u32,
     next_temporary: u32,
     first_prep: u32,
+    /// Of the source prepared last, if its second row is not the next one: see [`Op::spread`].
+    spread: Option<i32>,
 }
 
 /// The unit that executes an instruction, by its name.
@@ -159,6 +161,7 @@ impl<'a> Lowering<'a> {
             instruction: 0,
             next_temporary: 0,
             first_prep: 0,
+            spread: None,
         }
     }
 
@@ -169,6 +172,7 @@ impl<'a> Lowering<'a> {
             inner: control::unknown,
             dst: self.layout.trash(),
             src: [self.layout.trash(); 4],
+            spread: [self.layout.stride as i32; 4],
             mask: 0,
             preps: self.first_prep,
             prep_count: 0,

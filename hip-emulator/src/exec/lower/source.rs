@@ -232,6 +232,10 @@ impl Lowering<'_> {
         if (low, high, negate_low, negate_high) == (0, 1, 0, 0) {
             return Ok(at);
         }
+        if (negate_low, negate_high) == (0, 0) {
+            self.spread = Some((high as i32 - low as i32) * stride as i32);
+            return Ok(at + low * stride);
+        }
         let to = self.temporary(2)?;
         for (row, (pick, negate)) in [(low, negate_low), (high, negate_high)]
             .into_iter()

@@ -3,6 +3,7 @@
 use super::space::{
     watch, Buffer, Flat, Global, GlobalScalar, Lds, Pointers, Request, Scratch, Seen, Space,
 };
+use crate::exec::control;
 use crate::exec::program::{Op, Run, LEVELS};
 use crate::exec::unwritten;
 use crate::exec::wave::Wave;
@@ -15,6 +16,8 @@ pub trait Move {
     const ACCESS: Access;
     /// A whole dword, so that consecutive lanes may be moved at once.
     const DWORD: bool = false;
+    /// Whole dwords, if it moves nothing else.
+    const WORDS: usize = 0;
     /// # Safety
     /// `pointer` is valid for `BYTES` bytes of this access, `register` for the rows moved.
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize);
@@ -26,6 +29,7 @@ impl<const N: usize> Move for LoadWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Load;
     const DWORD: bool = N == 1;
+    const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
         // SAFETY: the caller's promise.
@@ -43,6 +47,7 @@ impl<const N: usize> Move for StoreWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Store;
     const DWORD: bool = N == 1;
+    const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
         // SAFETY: the caller's promise.
@@ -113,11 +118,58 @@ small_stores! {
 /// Whether the lanes' dwords lie one after the other.
 #[inline(always)]
 fn consecutive(pointers: &Pointers) -> bool {
+    // Most that are not show it at once.
+    let last = pointers[0].wrapping_add(4 * (LANES as u64 - 1));
+    if pointers[LANES - 1] != last {
+        return false;
+    }
     let mut difference = 0;
     for (lane, pointer) in pointers.iter().enumerate() {
         difference |= pointer ^ pointers[0].wrapping_add(4 * lane as u64);
     }
     difference == 0
+}
+
+/// Four dwords of each lane: four lanes at a time, whose words a transposition brings from lane by lane in memory to
+/// row by row in the registers, or back.
+///
+/// # Safety
+/// As for `Move::lane`, of all lanes.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
+    use std::arch::x86_64::*;
+    for first in (0..LANES).step_by(4) {
+        // SAFETY: the caller's promise; a row holds all lanes; every x86-64 CPU has SSE2.
+        unsafe {
+            let memory = |i: usize| pointers[first + i] as *mut __m128i;
+            let registers = |i: usize| row.add(first + i * stride).cast::<__m128i>();
+            let load = M::ACCESS == Access::Load;
+            let from = |i| if load { memory(i) } else { registers(i) };
+            let to = |i| if load { registers(i) } else { memory(i) };
+            let (a, b) = (_mm_loadu_si128(from(0)), _mm_loadu_si128(from(1)));
+            let (c, d) = (_mm_loadu_si128(from(2)), _mm_loadu_si128(from(3)));
+            let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+            _mm_storeu_si128(to(0), _mm_unpacklo_epi64(ab, cd));
+            _mm_storeu_si128(to(1), _mm_unpackhi_epi64(ab, cd));
+            let (ab, cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+            _mm_storeu_si128(to(2), _mm_unpacklo_epi64(ab, cd));
+            _mm_storeu_si128(to(3), _mm_unpackhi_epi64(ab, cd));
+        }
+    }
+}
+
+/// The same, lane by lane.
+///
+/// # Safety
+/// As above.
+#[cfg(not(target_arch = "x86_64"))]
+#[inline(always)]
+unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
+    for (lane, pointer) in pointers.iter().enumerate() {
+        // SAFETY: the caller's promise.
+        unsafe { M::lane(*pointer as *mut u8, row.add(lane), stride) };
+    }
 }
 
 #[inline(always)]
@@ -126,6 +178,12 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
         let exec = wave.exec(pass);
         if exec == 0 {
             continue;
+        }
+        if wave.missed != 0 {
+            let missed = exec & (wave.missed >> (pass * LANES)) as u32;
+            if missed != 0 {
+                return control::missed_barrier(wave, op, pass, missed);
+            }
         }
         let request = Request {
             pass,
@@ -156,6 +214,8 @@ unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
                     } else {
                         memory.write_unaligned(*row);
                     }
+                } else if M::WORDS == 4 {
+                    four_words::<M>(&pointers, row, stride);
                 } else {
                     for (lane, pointer) in pointers.iter().enumerate() {
                         M::lane(*pointer as *mut u8, row.add(lane), stride);

@@ -122,7 +122,7 @@ fn fixup32(a: f32, b: f32, c: f32) -> f32 {
         signed(f32::INFINITY)
     } else if b.is_infinite() || c == 0.0 {
         signed(0.0)
-    } else if exponent32(c) - exponent32(b) < -150 || a.is_nan() {
+    } else if exponent32(c) - exponent32(b) < -150 || (a.is_nan() && (c / b).is_infinite()) {
         // Too far apart for the scaling: the quotient underflows, or the iteration overflowed and
         // left a NaN where the result is infinity.
         c / b
@@ -144,7 +144,7 @@ fn fixup64(a: f64, b: f64, c: f64) -> f64 {
         signed(f64::INFINITY)
     } else if b.is_infinite() || c == 0.0 {
         signed(0.0)
-    } else if exponent64(c) - exponent64(b) < -1075 || a.is_nan() {
+    } else if exponent64(c) - exponent64(b) < -1075 || (a.is_nan() && (c / b).is_infinite()) {
         // As for f32.
         c / b
     } else {

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::exec::float::{
-    fma_f16, ldexp_f32, max_f32, maximum_f32, med3_f32, min_f32, minimum_f32,
+    fma_f16, ldexp_f32, max_f32, max_ieee_f32, maximum_f32, med3_f32, min_f32, min_ieee_f32,
+    minimum_f32,
 };
 
 lanes! { ROWS:
@@ -13,10 +14,14 @@ lanes! { ROWS:
     "v_mul_f16", |a: F16, b: F16| -> F16 { a * b }
     [KeepHalf] "v_fma_f16" | "v_fmamk_f16" | "v_fmaak_f16", |a: F16, b: F16, c: F16| -> F16 { fma_f16(a, b, c) }
     [Accumulate] "v_fmac_f16", |a: F16, b: F16, c: F16| -> F16 { fma_f16(a, b, c) }
-    "v_min_f16" | "v_min_num_f16", |a: F16, b: F16| -> F16 { min_f32(a, b) }
-    "v_max_f16" | "v_max_num_f16", |a: F16, b: F16| -> F16 { max_f32(a, b) }
-    [KeepHalf] "v_min3_f16" | "v_min3_num_f16", |a: F16, b: F16, c: F16| -> F16 { min_f32(min_f32(a, b), c) }
-    [KeepHalf] "v_max3_f16" | "v_max3_num_f16", |a: F16, b: F16, c: F16| -> F16 { max_f32(max_f32(a, b), c) }
+    "v_min_f16", |a: SignalF16, b: SignalF16| -> F16 { min_ieee_f32(a, b) }
+    "v_max_f16", |a: SignalF16, b: SignalF16| -> F16 { max_ieee_f32(a, b) }
+    [KeepHalf] "v_min3_f16", |a: SignalF16, b: SignalF16, c: SignalF16| -> F16 { min_ieee_f32(min_ieee_f32(a, b), c) }
+    [KeepHalf] "v_max3_f16", |a: SignalF16, b: SignalF16, c: SignalF16| -> F16 { max_ieee_f32(max_ieee_f32(a, b), c) }
+    "v_min_num_f16", |a: F16, b: F16| -> F16 { min_f32(a, b) }
+    "v_max_num_f16", |a: F16, b: F16| -> F16 { max_f32(a, b) }
+    [KeepHalf] "v_min3_num_f16", |a: F16, b: F16, c: F16| -> F16 { min_f32(min_f32(a, b), c) }
+    [KeepHalf] "v_max3_num_f16", |a: F16, b: F16, c: F16| -> F16 { max_f32(max_f32(a, b), c) }
     [KeepHalf] "v_med3_f16" | "v_med3_num_f16", |a: F16, b: F16, c: F16| -> F16 { med3_f32(a, b, c) }
     "v_minimum_f16", |a: F16, b: F16| -> F16 { minimum_f32(a, b) }
     "v_maximum_f16", |a: F16, b: F16| -> F16 { maximum_f32(a, b) }

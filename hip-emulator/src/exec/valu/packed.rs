@@ -3,7 +3,9 @@
 
 use super::integer::u8s;
 use super::*;
-use crate::exec::float::{fma_f16, max_f32, maximum_f32, min_f32, minimum_f32};
+use crate::exec::float::{
+    fma_f16, max_f32, max_ieee_f32, maximum_f32, min_f32, min_ieee_f32, minimum_f32,
+};
 
 /// Both elements.
 #[inline(always)]
@@ -34,8 +36,10 @@ lanes! { ROWS:
     "v_pk_mul_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, |a, b| a * b) }
     "v_pk_minimum_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, minimum_f32) }
     "v_pk_maximum_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, maximum_f32) }
-    "v_pk_min_f16" | "v_pk_min_num_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, min_f32) }
-    "v_pk_max_f16" | "v_pk_max_num_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, max_f32) }
+    "v_pk_min_f16", |a: PkSignalF16, b: PkSignalF16| -> PkF16 { each(a, b, min_ieee_f32) }
+    "v_pk_max_f16", |a: PkSignalF16, b: PkSignalF16| -> PkF16 { each(a, b, max_ieee_f32) }
+    "v_pk_min_num_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, min_f32) }
+    "v_pk_max_num_f16", |a: PkF16, b: PkF16| -> PkF16 { each(a, b, max_f32) }
     "v_pk_fma_f16", |a: PkF16, b: PkF16, c: PkF16| -> PkF16 {
         [fma_f16(a[0], b[0], c[0]), fma_f16(a[1], b[1], c[1])]
     }
