@@ -45,7 +45,8 @@ build() { # ARCH
     while read -r name path; do
         # Upstream's suites are only of interest for their variants on rocm.
         case $name in
-        *-rocm_table) continue ;; # a document
+        # A document; code objects compiled for AMD targets when it runs; what the emulator is told to do to a program.
+        *-rocm_table | *-rocm_quantized_mmq | *-rocm_robustness) continue ;;
         *-rocm_* | hip-nvidia-card | candle-hip-device) ;;
         *) [[ $("$path" --list 2>/dev/null) == *::rocm:\ test* ]] || continue ;;
         esac
@@ -134,14 +135,14 @@ run_all() {
     export work root
     # Cases about the emulator's own variables and checks, or that need code objects of two AMD targets.
     skip=(--skip exhausted_memory --skip nothing_is_left --skip access_out_of_bounds --skip a_code_object_for_another_target
-        --skip two_devices --skip a_code_object_of_the_users_own)
+        --skip two_devices --skip a_code_object_of_the_users_own --skip docs_quantized_is_current)
     if [ -n "$sanitize" ]; then
         # racecheck (CUDA 13.0) does not come to an end where several host threads launch: a process for each test.
         for program in "$work"/tests/candle-core-rocm_quantized*; do
             name=$(basename "$program")
             step "memcheck-$name" compute-sanitizer --tool memcheck --show-backtrace no --error-exitcode 9 --print-limit 20 \
-                "$program"
-            for case in $("$program" --list | sed -n 's/: test$//p'); do
+                "$program" "${skip[@]}"
+            for case in $("$program" --list "${skip[@]}" | sed -n 's/: test$//p'); do
                 step "racecheck-$name-$case" compute-sanitizer --tool racecheck --show-backtrace no --error-exitcode 9 \
                     --print-limit 20 "$program" --exact "$case" --test-threads 1
             done
@@ -158,6 +159,14 @@ run_all() {
         candle-hip-device) step "$name" "$program" ;;
         *-rocm_*) step "$name" "$program" "${skip[@]}" ;;
         *) step "upstream-${name#candle-}" "$program" ::rocm ;;
+        esac
+        # Matrix products and what rests on them once more, by cuBLAS behind rocBLAS' interface. (rocm_gemm chooses itself.)
+        case $name in
+        candle-core-rocm_properties) step "rocblas-$name" env CANDLE_ROCM_GEMM=rocblas "$program" matmul ;;
+        candle-core-rocm_convolution | candle-nn-rocm_training) step "rocblas-$name" env CANDLE_ROCM_GEMM=rocblas "$program" ;;
+        candle-core-matmul_tests | candle-core-conv_tests)
+            step "rocblas-upstream-${name#candle-}" env CANDLE_ROCM_GEMM=rocblas "$program" ::rocm
+            ;;
         esac
     done
     while [ "$(jobs -rp | wc -l)" != 0 ]; do wait -n || true; done

@@ -1,0 +1,6 @@
+//! What is measured.
+
+pub mod dense;
+pub mod fused;
+pub mod models;
+pub mod quantized;
