@@ -1,5 +1,6 @@
 //! The table of operations: what each is called, its kernel, and the element types it takes. Launches look up their
 //! row here, and docs/operations.md is made from it.
+use super::convolution;
 use super::kind::{self, FLOATS, INTEGERS, MATRIX, NARROW_FLOATS, NUMBERS};
 use super::{kernel_suffix, kernels, Launch, RocmDevice, RocmError};
 use crate::{DType, Result};
@@ -26,7 +27,7 @@ pub(super) struct Operation {
     suffix: Suffix,
 }
 
-const fn row(
+pub(super) const fn row(
     name: &'static str,
     kernel: &'static str,
     module: &'static Module,
@@ -139,7 +140,11 @@ pub(super) static RAND_UNIFORM: Operation =
     row("rand_uniform", "uniform", &kernels::RANDOM, FLOATS);
 pub(super) static RAND_NORMAL: Operation = row("rand_normal", "normal", &kernels::RANDOM, FLOATS);
 static MATMUL: &[Operation] = &[
-    row("matmul", "gemm", &kernels::GEMM, MATRIX),
+    row("matmul, matrix cores", "gemm_large", &kernels::GEMM, MATRIX),
+    row("matmul, matrix cores", "gemm_small", &kernels::GEMM, MATRIX),
+    row("matmul, matrix cores", "gemm_flat", &kernels::GEMM, MATRIX),
+    row("matmul, multiply-add", "gemm", &kernels::GEMM, MATRIX),
+    row("matmul, in parts", "gemm_join", &kernels::GEMM, MATRIX),
     row("matmul, few rows", "gemv_k", &kernels::GEMM, MATRIX),
     row("matmul, few rows", "gemv_n", &kernels::GEMM, MATRIX),
 ];
@@ -177,7 +182,7 @@ impl Operation {
 }
 
 /// The families of the documentation, in its order.
-fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 9] {
+fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 10] {
     let elementwise = UNARY.iter().chain([&POWF, &ELU, &AFFINE]).collect();
     [
         ("Element-wise, one operand", "", elementwise),
@@ -220,9 +225,15 @@ fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 9] {
         ),
         (
             "Matrix products",
-            "Any strides, batches with broadcast. BF16 and F16 are summed in f32. With `CANDLE_ROCM_GEMM` rocBLAS \
-             takes their place.",
+            "Any strides, batches with broadcast. BF16 and F16 are summed in f32. Matrix cores: all four types on CDNA 2 \
+             and 3, BF16 and F16 on RDNA 3 and 4; docs/gemm.md says which tile is taken when. CDNA 2 reads subnormal BF16 \
+             and F16 elements as zero there. With `CANDLE_ROCM_GEMM` rocBLAS takes their place.",
             MATMUL.iter().collect(),
+        ),
+        (
+            "Convolutions, pooling, upsampling",
+            convolution::NOTE,
+            convolution::ROWS.to_vec(),
         ),
     ]
 }

@@ -1,9 +1,10 @@
 //! Convolutions as matrix products: per image, the kernel (output channels x window) times the windows
 //! (window x positions), which is the result (output channels x positions) as it shall lie in memory.
-use super::super::{kernel_suffix, kernels, matmul, RocmStorage};
+use super::super::operations::Operation;
+use super::super::{matmul, RocmStorage};
+use super::table::{CONV1D, CONV2D};
 use super::view::Windows;
-use super::PRODUCT_TYPES;
-use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix, suffix_among};
+use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix};
 use crate::backend::BackendStorage;
 use crate::conv::{ParamsConv1D, ParamsConv2D};
 use crate::{Layout, Result};
@@ -11,7 +12,7 @@ use crate::{Layout, Result};
 /// How a convolution's window moves, the same along every spatial dimension.
 struct Window {
     op: &'static str,
-    im2col: &'static str,
+    im2col: &'static Operation,
     padding: usize,
     stride: usize,
     dilation: usize,
@@ -30,7 +31,7 @@ pub(in super::super) fn conv1d(
     expect_shape(op, "kernel", kernel_l, &[p.c_out, p.c_in, p.k_size])?;
     let window = Window {
         op,
-        im2col: "im2col1d",
+        im2col: &CONV1D,
         padding: p.padding,
         stride: p.stride,
         dilation: p.dilation,
@@ -51,7 +52,7 @@ pub(in super::super) fn conv2d(
     expect_shape(op, "kernel", kernel_l, &[p.c_out, p.c_in, p.k_h, p.k_w])?;
     let window = Window {
         op,
-        im2col: "im2col",
+        im2col: &CONV2D,
         padding: p.padding,
         stride: p.stride,
         dilation: p.dilation,
@@ -67,7 +68,7 @@ impl Window {
         kernel: &RocmStorage,
         kernel_l: &Layout,
     ) -> Result<RocmStorage> {
-        suffix_among(PRODUCT_TYPES, common_dtype(x, kernel, self.op)?, self.op)?;
+        self.im2col.suffix_for(common_dtype(x, kernel, self.op)?)?;
         let (batch, channels_out) = (l.dims()[0], kernel_l.dims()[0]);
         let taps = &kernel_l.dims()[2..];
         let lengths = l.dims()[2..].iter().zip(taps);
@@ -135,11 +136,7 @@ impl Window {
         } else {
             count
         };
-        let suffix = kernel_suffix(x.dtype(), self.op)?;
-        let launch = x
-            .device()
-            .launch(&kernels::CONV, self.im2col, suffix, "")?
-            .arg(work_items);
+        let launch = self.im2col.launch(x.device(), x.dtype())?.arg(work_items);
         let sizes = positions.iter().chain(taps);
         let launch = sizes.fold(launch, |launch, &size| launch.arg(size));
         let launch = launch

@@ -1,55 +1,29 @@
 //! Convolutions, transposed convolutions, pooling and upsampling.
 //!
-//! | operation | how | element types |
-//! | --- | --- | --- |
-//! | `conv1d`, `conv2d` | matrix product with the windows of the input: in place, or gathered by `im2col1d`, `im2col` | f32 f16 bf16 f64 |
-//! | `conv_transpose1d` | matrix product and `col2im1d`; for integers, a dilation or much output padding `conv_transpose1d` | f32 f16 bf16 f64 u8 u32 |
-//! | `conv_transpose2d` | `conv_transpose2d` | f32 f16 bf16 f64 u8 u32 |
-//! | `avg_pool2d` | `avg_pool2d`; for the last three types a sum over a view of the windows | f32 f16 bf16, f64 u8 u32 |
-//! | `max_pool2d` | `max_pool2d`; for i64 a maximum over a view of the windows | f32 f16 bf16 f64 u8 u32, i64 |
-//! | `upsample_nearest1d`, `upsample_nearest2d` | `upsample_nearest2d` | any |
-//! | `upsample_bilinear2d` | `upsample_bilinear2d` | f32 f16 bf16 f64 u8 u32 |
+//! Which kernel an operation takes for which types, and what is done without one: table.rs.
 //!
 //! Groups never come here: candle calls once per group, with views of the input and of the kernel. The kernels read
 //! any strides, so no input is copied to make it contiguous.
 use super::error::OrRocm;
-use super::{copy, kernel_suffix, Launch, RocmError, RocmStorage};
+use super::{copy, Launch, RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::{DType, Layout, Result};
 
 mod conv;
 mod pool;
+mod table;
 mod transposed;
 mod upsample;
 mod view;
 
 pub(super) use conv::{conv1d, conv2d};
 pub(super) use pool::pool2d;
+pub(super) use table::{NOTE, ROWS};
 pub(super) use transposed::{conv_transpose1d, conv_transpose2d};
 pub(super) use upsample::{upsample_bilinear2d, upsample_nearest1d, upsample_nearest2d};
 
-/// The types of matrix products.
-const PRODUCT_TYPES: &[DType] = &[DType::F32, DType::F16, DType::BF16, DType::F64];
-/// The types that upstream's convolution and pooling kernels exist for.
-const KERNEL_TYPES: &[DType] = &[
-    DType::F32,
-    DType::F16,
-    DType::BF16,
-    DType::F64,
-    DType::U8,
-    DType::U32,
-];
-
 /// Elements that workgroups of 256 cover within the grid that [`Launch::groups`] allows.
 const MOST_BY_SMALL_GROUPS: usize = 1 << 30;
-
-/// The kernels' name for `dtype`, one of the types that `op` has kernels for.
-fn suffix_among(dtypes: &[DType], dtype: DType, op: &'static str) -> Result<&'static str> {
-    match dtypes.contains(&dtype) {
-        true => kernel_suffix(dtype, op),
-        false => Err(RocmError::UnsupportedDType { dtype, op }).rocm(),
-    }
-}
 
 /// The type that input and kernel share.
 fn common_dtype(x: &RocmStorage, kernel: &RocmStorage, op: &'static str) -> Result<DType> {

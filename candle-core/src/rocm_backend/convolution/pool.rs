@@ -1,7 +1,8 @@
 //! Average and maximum over windows of an image.
-use super::super::{elementwise, kernels, reduce, RocmStorage};
+use super::super::{elementwise, reduce, RocmStorage};
+use super::table::{AVG_POOL2D, MAX_POOL2D};
 use super::view::Windows;
-use super::{invalid, one_each, suffix_among, KERNEL_TYPES};
+use super::{invalid, one_each};
 use crate::backend::BackendStorage;
 use crate::op::ReduceOp;
 use crate::{DType, Layout, Result};
@@ -33,13 +34,18 @@ pub(in super::super) fn pool2d(
         ("avg_pool2d", DType::F64 | DType::U8 | DType::U32) => average(x, &windows),
         ("max_pool2d", DType::I64) => reduce::reduce(x, ReduceOp::Max, &windows, &[4, 5]),
         (_, dtype) => {
-            let suffix = suffix_among(KERNEL_TYPES, dtype, op)?;
+            let row = if op == AVG_POOL2D.name {
+                &AVG_POOL2D
+            } else {
+                &MAX_POOL2D
+            };
+            row.suffix_for(dtype)?;
             let count = batch * channels * rows * columns;
             let out = RocmStorage::uninit(x.device(), count, dtype)?;
             if count == 0 {
                 return Ok(out);
             }
-            let launch = x.device().launch(&kernels::CONV, op, suffix, "")?;
+            let launch = row.launch(x.device(), dtype)?;
             let launch = launch.arg(l.shape().elem_count());
             // The kernel's "w" is the third dimension and its "h" the fourth.
             let launch = launch.arg(size.0).arg(size.1).arg(stride.0).arg(stride.1);

@@ -1,14 +1,16 @@
 //! Transposed convolutions: every input element spreads its kernel over the output.
-use super::super::{copy, kernel_suffix, kernels, matmul, RocmStorage};
-use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix, suffix_among};
-use super::{KERNEL_TYPES, PRODUCT_TYPES};
+use super::super::operations::Operation;
+use super::super::{copy, matmul, RocmStorage};
+use super::table::{CONV_TRANSPOSE1D, CONV_TRANSPOSE1D_PRODUCT, CONV_TRANSPOSE2D};
+use super::{common_dtype, expect_shape, invalid, one_each, repeated_matrix};
 use crate::backend::BackendStorage;
 use crate::conv::{ParamsConvTranspose1D, ParamsConvTranspose2D};
 use crate::{Layout, Result};
 
 /// How the kernel is spread, the same along every spatial dimension.
 struct Spread {
-    op: &'static str,
+    /// The operation, and the kernel where it is no matrix product.
+    row: &'static Operation,
     padding: usize,
     output_padding: usize,
     stride: usize,
@@ -23,11 +25,11 @@ pub(in super::super) fn conv_transpose1d(
     kernel_l: &Layout,
     p: &ParamsConvTranspose1D,
 ) -> Result<RocmStorage> {
-    let op = "conv_transpose1d";
+    let op = CONV_TRANSPOSE1D.name;
     expect_shape(op, "input", l, &[p.b_size, p.c_in, p.l_in])?;
     expect_shape(op, "kernel", kernel_l, &[p.c_in, p.c_out, p.k_size])?;
     let spread = Spread {
-        op,
+        row: &CONV_TRANSPOSE1D,
         padding: p.padding,
         output_padding: p.output_padding,
         stride: p.stride,
@@ -37,7 +39,7 @@ pub(in super::super) fn conv_transpose1d(
     let length = spread.output(p.l_in, p.k_size)?;
     // Without the padding, what the elements spread covers the whole output.
     let covered = p.dilation == 1 && p.output_padding <= p.padding;
-    if covered && PRODUCT_TYPES.contains(&dtype) {
+    if covered && CONV_TRANSPOSE1D_PRODUCT.dtypes.contains(&dtype) {
         return spread.by_product(x, l, kernel, kernel_l, length);
     }
     spread.directly(x, l, kernel, kernel_l, &[length])
@@ -51,11 +53,11 @@ pub(in super::super) fn conv_transpose2d(
     kernel_l: &Layout,
     p: &ParamsConvTranspose2D,
 ) -> Result<RocmStorage> {
-    let op = "conv_transpose2d";
+    let op = CONV_TRANSPOSE2D.name;
     expect_shape(op, "input", l, &[p.b_size, p.c_in, p.i_h, p.i_w])?;
     expect_shape(op, "kernel", kernel_l, &[p.c_in, p.c_out, p.k_h, p.k_w])?;
     let spread = Spread {
-        op,
+        row: &CONV_TRANSPOSE2D,
         padding: p.padding,
         output_padding: p.output_padding,
         stride: p.stride,
@@ -69,12 +71,13 @@ impl Spread {
     /// The output's size along a dimension.
     fn output(&self, length: usize, taps: usize) -> Result<usize> {
         let Self {
-            op,
+            row,
             padding,
             output_padding,
             stride,
             dilation,
         } = *self;
+        let op = row.name;
         let size = || {
             let starts = length.checked_sub(1)?.checked_mul(stride)?;
             let reach = taps.checked_sub(1)?.checked_mul(dilation)?;
@@ -99,14 +102,14 @@ impl Spread {
         kernel_l: &Layout,
         size: &[usize],
     ) -> Result<RocmStorage> {
-        let dtype = common_dtype(x, kernel, self.op)?;
-        let suffix = suffix_among(KERNEL_TYPES, dtype, self.op)?;
+        let dtype = common_dtype(x, kernel, self.row.name)?;
+        self.row.suffix_for(dtype)?;
         let count = l.dims()[0] * kernel_l.dims()[1] * size.iter().product::<usize>();
         let out = RocmStorage::uninit(x.device(), count, dtype)?;
         if count == 0 {
             return Ok(out);
         }
-        let launch = x.device().launch(&kernels::CONV, self.op, suffix, "")?;
+        let launch = self.row.launch(x.device(), dtype)?;
         let launch = launch.arg(l.shape().elem_count());
         // The kernel takes the width before the height.
         let launch = size.iter().rev().fold(launch, |l, &size| l.arg(size));
@@ -150,8 +153,7 @@ impl Spread {
         if count == 0 {
             return Ok(sums);
         }
-        let suffix = kernel_suffix(x.dtype(), self.op)?;
-        let launch = device.launch(&kernels::CONV, "col2im1d", suffix, "")?;
+        let launch = CONV_TRANSPOSE1D_PRODUCT.launch(device, x.dtype())?;
         let launch = launch
             .arg(count)
             .arg(whole)

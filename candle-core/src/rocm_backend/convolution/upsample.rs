@@ -1,6 +1,8 @@
 //! Images of another size: the nearest element, or interpolated between the four nearest.
+use super::super::operations::Operation;
 use super::super::{copy, kernels, mover, RocmStorage};
-use super::{invalid, one_each, suffix_among, KERNEL_TYPES};
+use super::table::{UPSAMPLE_BILINEAR2D, UPSAMPLE_NEAREST1D, UPSAMPLE_NEAREST2D};
+use super::{invalid, one_each};
 use crate::backend::BackendStorage;
 use crate::{Layout, Result, Shape};
 
@@ -16,7 +18,7 @@ pub(in super::super) fn upsample_nearest1d(
     let strides = vec![s[0], s[1], 0, s[2]];
     let shape = Shape::from((batch, channels, 1, length));
     let image = Layout::new(shape, strides, l.start_offset());
-    nearest(x, &image, (1, size), "upsample_nearest1d")
+    nearest(x, &image, (1, size), &UPSAMPLE_NEAREST1D)
 }
 
 /// x (batch, channels, height, width) to (batch, channels, `height`, `width`).
@@ -26,15 +28,16 @@ pub(in super::super) fn upsample_nearest2d(
     height: usize,
     width: usize,
 ) -> Result<RocmStorage> {
-    nearest(x, l, (height, width), "upsample_nearest2d")
+    nearest(x, l, (height, width), &UPSAMPLE_NEAREST2D)
 }
 
 fn nearest(
     x: &RocmStorage,
     l: &Layout,
     size: (usize, usize),
-    op: &'static str,
+    row: &'static Operation,
 ) -> Result<RocmStorage> {
+    let op = row.name;
     let (count, (height, width)) = output(l, size, op)?;
     let out = RocmStorage::uninit(x.device(), count, x.dtype())?;
     if count == 0 {
@@ -45,9 +48,7 @@ fn nearest(
         "i64" => "f64",
         suffix => suffix,
     };
-    let launch = x
-        .device()
-        .launch(&kernels::CONV, "upsample_nearest2d", suffix, "")?;
+    let launch = x.device().launch(&kernels::CONV, row.kernel, suffix, "")?;
     // The kernel's "w" is the third dimension and its "h" the fourth.
     let launch = launch.arg(size.0).arg(size.1);
     let launch = launch
@@ -69,8 +70,8 @@ pub(in super::super) fn upsample_bilinear2d(
     align_corners: bool,
     scales: (Option<f64>, Option<f64>),
 ) -> Result<RocmStorage> {
-    let op = "upsample_bilinear2d";
-    let suffix = suffix_among(KERNEL_TYPES, x.dtype(), op)?;
+    let op = UPSAMPLE_BILINEAR2D.name;
+    UPSAMPLE_BILINEAR2D.suffix_for(x.dtype())?;
     let (count, from) = output(l, size, op)?;
     let mut out = RocmStorage::uninit(x.device(), count, x.dtype())?;
     if count == 0 {
@@ -88,7 +89,7 @@ pub(in super::super) fn upsample_bilinear2d(
             check_scale(op, size, from, scale)?;
         }
     }
-    let launch = x.device().launch(&kernels::CONV, op, suffix, "")?;
+    let launch = UPSAMPLE_BILINEAR2D.launch(x.device(), x.dtype())?;
     let launch = launch.arg(size.1).arg(size.0).arg(align_corners);
     let launch = launch
         .arg(scales.0.is_some())
