@@ -307,7 +307,7 @@ mod tests {
             ..linear(9, 9, 8)
         };
         let plan = many.plan(true).unwrap().unwrap();
-        assert_eq!((plan.prefix, plan.grid), ("gemm_flat", [1, 3, 65_535]));
+        assert_eq!((plan.prefix, plan.grid), ("gemm_small", [1, 3, 65_535]));
         assert_eq!(plan.parts(), None);
     }
 

@@ -64,42 +64,44 @@ impl Tile {
         u64::from(m.div_ceil(self.rows)) * u64::from(n.div_ceil(self.columns))
     }
 
-    /// What the busiest compute unit has to do, in products of a step times their cost.
-    fn time(&self, m: u32, n: u32, batches: u32) -> u128 {
-        let rounds = (self.count(m, n) * u64::from(batches)).div_ceil(UNITS);
-        u128::from(rounds) * u128::from(self.rows * self.columns * self.cost)
+    /// Products of m x k by k x n in this tile, and what the busiest compute unit then has to do: products of a step times
+    /// their cost.
+    fn cut(&self, (m, n, k): (u32, u32, u32), batches: u32) -> (u128, Cut) {
+        let tiles = self.count(m, n);
+        let all = tiles * u64::from(batches);
+        let idle_factor = UNITS / all.max(1);
+        let mut splits = idle_factor.min(u64::from(k / LEAST_DEPTH)).max(1) as u32;
+        let mut split_depth = k;
+        if splits > 1 {
+            split_depth = k.div_ceil(splits).next_multiple_of(DEPTH_STEP);
+            splits = k.div_ceil(split_depth);
+        }
+        let rounds = (u128::from(all) * u128::from(splits)).div_ceil(UNITS.into());
+        let each = u128::from(self.rows * self.columns * self.cost);
+        let time = rounds * each * u128::from(split_depth);
+        let cut = Cut {
+            prefix: "",
+            tiles,
+            splits,
+            split_depth,
+        };
+        (time, cut)
     }
 }
 
 /// The tile and the parts for products of m x k by k x n.
-pub(super) fn cut(on_cores: bool, (m, n, k): (u32, u32, u32), batches: u32) -> Cut {
+pub(super) fn cut(on_cores: bool, shape: (u32, u32, u32), batches: u32) -> Cut {
     let among: &[(&str, Tile)] = if on_cores { &ON_CORES } else { &BY_FMA };
-    let mut best = among[0];
-    for &row in &among[1..] {
+    let mut best = (u128::MAX, among[0].0, among[0].1.cut(shape, batches).1);
+    for &(prefix, tile) in among {
+        let (time, cut) = tile.cut(shape, batches);
         // Of equals the larger tile: it reads less.
-        if row.1.time(m, n, batches) <= best.1.time(m, n, batches) {
-            best = row;
+        if time <= best.0 {
+            best = (time, prefix, cut);
         }
     }
-    let (prefix, tile) = best;
-    let tiles = tile.count(m, n);
-    let idle_factor = UNITS / (tiles * u64::from(batches)).max(1);
-    let splits = idle_factor.min(u64::from(k / LEAST_DEPTH)).max(1) as u32;
-    let split_depth = match splits {
-        1 => k,
-        _ => k.div_ceil(splits).next_multiple_of(DEPTH_STEP),
-    };
-    let splits = if splits == 1 {
-        1
-    } else {
-        k.div_ceil(split_depth)
-    };
-    Cut {
-        prefix,
-        tiles,
-        splits,
-        split_depth,
-    }
+    let (_, prefix, cut) = best;
+    Cut { prefix, ..cut }
 }
 
 /// Whether products of `element` (`f32`, `f64`, `f16`, `bf16`) run on matrix cores on `device` (HIP's gcnArchName): as
@@ -122,17 +124,17 @@ mod tests {
     use super::*;
 
     fn prefix(m: u32, n: u32) -> &'static str {
-        cut(true, (m, n, 64), 1).prefix
+        cut(true, (m, n, 4096), 1).prefix
     }
 
     #[test]
     fn tiles_fit_the_shape() {
         // A short prompt times a weight matrix.
         assert_eq!(prefix(9, 4096), "gemm_flat");
-        assert_eq!(prefix(32, 14336), "gemm_flat");
+        assert_eq!(prefix(32, 14_336), "gemm_flat");
         // Few tiles: small ones occupy more of the card.
         assert_eq!(prefix(256, 256), "gemm_small");
-        assert_eq!(prefix(64, 4096), "gemm_small");
+        assert_eq!(cut(true, (500, 500, 512), 1).prefix, "gemm_small");
         // A long prompt.
         assert_eq!(prefix(2048, 4096), "gemm_large");
         assert_eq!(cut(true, (128, 128, 64), 500).prefix, "gemm_large");
