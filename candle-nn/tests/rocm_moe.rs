@@ -72,7 +72,8 @@ fn run(
     Ok(())
 }
 
-const CASES: [Case; 3] = [
+/// From vector products of single rows to tiles of several groups an expert, of dense weights too.
+const CASES: [Case; 5] = [
     Case {
         tokens: 1,
         n: 5,
@@ -89,6 +90,18 @@ const CASES: [Case; 3] = [
         tokens: 9,
         n: 3,
         k: 256,
+        weighted: true,
+    },
+    Case {
+        tokens: 70,
+        n: 66,
+        k: 256,
+        weighted: false,
+    },
+    Case {
+        tokens: 70,
+        n: 9,
+        k: 512,
         weighted: true,
     },
 ];

@@ -68,11 +68,12 @@ static __device__ __forceinline__ PairOf<T> pair_at(const T *row, uint32_t colum
     return P(descending ? ~key & ALL : key, column);
 }
 
+/// Both are read before either is written: then the compiler keeps wide pairs in registers.
 template <class P> static __device__ __forceinline__ void exchange(P &low, P &high, bool ascending) {
-    if (high.before(low) == ascending) {
-        const P kept = low;
-        low = high;
-        high = kept;
+    const P first = low, second = high;
+    if (second.before(first) == ascending) {
+        low = second;
+        high = first;
     }
 }
 

@@ -89,6 +89,9 @@ modules! {
     ATTENTION_ROWS 25, ATTENTION_TILES 26,
 }
 
+#[cfg(test)]
+mod scratch;
+
 // The build script's own tests run with the crate's. It shares two tables with the program by loading their files.
 #[cfg(test)]
 #[allow(dead_code, clippy::duplicate_mod)]
