@@ -149,13 +149,22 @@ fn run(args: &Args) -> Result<Report> {
         card: lane.card(),
         copy_gigabytes_per_second: clock.copy_bytes_per_second / 1e9,
     });
-    let infos = infos.collect();
+    let report = Report {
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        gemm: std::env::var("CANDLE_ROCM_GEMM").unwrap_or_else(|_| "own".into()),
+        rotate_mib: args.rotate_mib,
+        rounds: args.rounds,
+        lanes: infos.collect(),
+        rows: Vec::new(),
+        models: Vec::new(),
+    };
     let mut bench = Bench {
         lanes,
         clocks,
         rounds: args.rounds,
         rotate_bytes: args.rotate_mib << 20,
-        rows: Vec::new(),
+        report,
+        json: args.json.clone(),
     };
     let shapes = args
         .shapes
@@ -187,7 +196,6 @@ fn run(args: &Args) -> Result<Report> {
         let (length, heads) = if args.smoke { (8, 2) } else { (512, 32) };
         fused::all(&mut bench, length, heads)?;
     }
-    let mut rows = Vec::new();
     if args.wants(Group::Model) {
         let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
         let how = models::Run {
@@ -200,25 +208,14 @@ fn run(args: &Args) -> Result<Report> {
         for model in &args.models {
             let shape = models::shape(model)?;
             for name in &args.model_types {
-                rows.push(models::run(
-                    &bench,
-                    &shape,
-                    name,
-                    weights::dtype(name)?,
-                    &how,
-                )?);
+                let dtype = weights::dtype(name)?;
+                let row = models::run(&bench, &shape, name, dtype, &how)?;
+                bench.report.models.push(row);
+                bench.save()?;
             }
         }
     }
-    Ok(Report {
-        command: std::env::args().collect::<Vec<_>>().join(" "),
-        gemm: std::env::var("CANDLE_ROCM_GEMM").unwrap_or_else(|_| "own".into()),
-        rotate_mib: args.rotate_mib,
-        rounds: args.rounds,
-        lanes: infos,
-        rows: bench.rows,
-        models: rows,
-    })
+    Ok(bench.report)
 }
 
 fn gemms(bench: &mut Bench, args: &Args, shapes: &[(usize, usize)]) -> Result<()> {
@@ -255,10 +252,6 @@ fn main() -> Result<()> {
     }
     let report = run(&args)?;
     println!("{}", report.tables());
-    if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))?;
-    }
     Ok(())
 }
 

@@ -2,9 +2,10 @@
 
 use crate::clock::{Clock, Sample, HOLD_US};
 use crate::lanes::Lane;
-use crate::report::{Entry, Row};
+use crate::report::{Entry, Report, Row};
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
+use std::path::PathBuf;
 
 /// The same computation, ready on one lane.
 pub struct Contestant {
@@ -34,7 +35,10 @@ pub struct Bench {
     pub rounds: usize,
     /// Bytes of copies of the operands that are taken in turns, so that none is in a cache when its turn comes.
     pub rotate_bytes: usize,
-    pub rows: Vec<Row>,
+    /// What is known so far.
+    pub report: Report,
+    /// Where it is written after each case, so that a run that is cut short leaves what it has.
+    pub json: Option<PathBuf>,
 }
 
 /// Fewer calls than this have too little between the events.
@@ -47,6 +51,15 @@ impl Bench {
     /// How many copies of operands of `bytes` to make.
     pub fn copies(&self, bytes: usize) -> usize {
         (self.rotate_bytes / bytes.max(1) + 1).min(64)
+    }
+
+    /// Writes what is known so far.
+    pub fn save(&self) -> Result<()> {
+        let Some(path) = &self.json else {
+            return Ok(());
+        };
+        let text = serde_json::to_string_pretty(&self.report)?;
+        std::fs::write(path, text).with_context(|| format!("writing {}", path.display()))
     }
 
     /// Bytes a second of the fastest copy. Lanes of one card copy by different means; the card has one bandwidth.
@@ -113,8 +126,8 @@ impl Bench {
             entries: entries.collect(),
         };
         eprintln!("{}", row.line());
-        self.rows.push(row);
-        Ok(())
+        self.report.rows.push(row);
+        self.save()
     }
 
     /// `turn` goes on from sample to sample, so that the copies' turns do as well.
@@ -155,8 +168,7 @@ impl Bench {
                 }
             };
             let name = self.lanes[c.lane].name;
-            // Written so that NaN fails.
-            if !(difference <= case.tolerance) {
+            if difference.is_nan() || difference > case.tolerance {
                 anyhow::bail!(
                     "{name} computes something else than {}: the results differ by {difference:.3e} of their norm, \
                      more than {:.0e}",
