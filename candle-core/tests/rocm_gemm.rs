@@ -27,9 +27,15 @@ fn child(case: &str, variables: &[(&str, &str)]) {
     assert!(out.contains("1 passed"), "{case} ran no test:\n{out}");
 }
 
+/// A file of this process alone, and of one test in it: the suites of several targets run at the same time.
+fn scratch(test: &str, name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    folder.join(format!("{}-{test}-{name}", std::process::id()))
+}
+
 /// The stand-in, compiled by the C compiler that Rust links with.
-fn stand_in() -> PathBuf {
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("librocblas_stand_in.so");
+fn stand_in(test: &str) -> PathBuf {
+    let library = scratch(test, "librocblas_stand_in.so");
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rocm_gemm/rocblas.c");
     let output = Command::new("cc")
         .args([
@@ -45,7 +51,7 @@ fn stand_in() -> PathBuf {
 
 /// Runs `case` with rocBLAS: the stand-in where the device is emulated, else the one that is installed.
 fn with_rocblas(case: &str, choice: &str) {
-    let library = stand_in();
+    let library = stand_in(case);
     let library = library.to_string_lossy();
     let mut variables = vec![("CANDLE_ROCM_GEMM", choice)];
     let emulated = std::env::var("CANDLE_HIP_LIBRARY").is_ok_and(|path| path.contains("emu"));
@@ -121,9 +127,9 @@ fn products() -> Result<()> {
 fn auto_asks_rocblas_for_large_products_only() {
     let emulated = std::env::var("CANDLE_HIP_LIBRARY").is_ok_and(|path| path.contains("emu"));
     if emulated {
-        let log = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("rocblas_calls");
+        let log = scratch("auto", "rocblas_calls");
         std::fs::write(&log, "").expect("the folder for tests can be written");
-        let (library, log_path) = (stand_in(), log.to_string_lossy().into_owned());
+        let (library, log_path) = (stand_in("auto"), log.to_string_lossy().into_owned());
         let library = library.to_string_lossy();
         let variables = [
             ("CANDLE_ROCM_GEMM", "auto"),

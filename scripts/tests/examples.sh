@@ -13,7 +13,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 arch=$1 write=${2:-}
 [[ -z $write || $write = --write ]] || fail "unknown option $write"
 
-models=$target/small-models
+# A folder for each target: several of them take their turns at the same time.
+models=$target/small-models/$arch
 # Example, model and further options, FILES standing for the folder of the models.
 rows=(
     'quantized llama'
