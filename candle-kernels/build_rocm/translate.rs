@@ -225,6 +225,15 @@ mod tests {
     }
 
     #[test]
+    fn the_size_of_a_wave_is_the_targets() {
+        let hip = translate("    return 32; // NVIDIA only\n    return 32;\n");
+        assert!(
+            hip.ends_with("\nreturn CANDLE_WAVE_SIZE;\n    return 32;\n"),
+            "{hip}"
+        );
+    }
+
+    #[test]
     fn includes_are_dropped_or_follow_the_new_names() {
         let cuda = "#include <cmath>\n#include \"cuda_fp16.h\"\n# include \"moe/gguf.cuh\"\n";
         assert_eq!(lines(cuda), "\n\n#include \"moe/gguf.hip.h\"\n");
