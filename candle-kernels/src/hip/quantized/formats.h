@@ -22,28 +22,38 @@ template <unsigned ELEMENTS_, unsigned BYTES_, unsigned HALVES_, bool OFFSET_, i
     static constexpr unsigned HALVES = HALVES_;                // different scales in a segment
     static constexpr bool OFFSET = OFFSET_;                    // whether offset may differ from 0
     static constexpr int CENTRE = CENTRE_;                     // the q that means 0: offset is -CENTRE * scale
+    /// Bytes to whose multiples blocks and their words are aligned: where a block is whole words, so are its fields.
+    static constexpr unsigned ALIGNED = BYTES_ % 4 == 0 ? 4 : 2;
 };
 
-/// Blocks are aligned to two bytes or not at all: the compiler picks the loads.
-static __device__ __forceinline__ int load_word(const uint8_t *at) {
+/// AMD reads words from anywhere. NVIDIA does not, and its compiler reads them byte by byte unless it knows better.
+template <unsigned ALIGNED> static __device__ __forceinline__ const void *aligned(const uint8_t *at) {
+#if defined(__NVCC__)
+    return __builtin_assume_aligned(at, ALIGNED);
+#else
+    return at;
+#endif
+}
+
+template <unsigned ALIGNED> static __device__ __forceinline__ int load_word(const uint8_t *at) {
     int word;
-    __builtin_memcpy(&word, at, sizeof(word));
+    __builtin_memcpy(&word, aligned<ALIGNED>(at), sizeof(word));
     return word;
 }
 
 static __device__ __forceinline__ float load_half(const uint8_t *at) {
     f16 value;
-    __builtin_memcpy(&value, at, sizeof(value));
+    __builtin_memcpy(&value, aligned<2>(at), sizeof(value));
     return static_cast<float>(value);
 }
 
 constexpr int LOW_NIBBLES = 0x0f0f0f0f;
 
 /// Sixteen bytes hold 32 nibbles: the low ones are the first half of the segment.
-static __device__ __forceinline__ void nibble_halves(const uint8_t *from, Segment &out) {
+template <unsigned ALIGNED> static __device__ __forceinline__ void nibble_halves(const uint8_t *from, Segment &out) {
 #pragma unroll
     for (unsigned i = 0; i < WORDS / 2; ++i) {
-        const int word = load_word(from + 4 * i);
+        const int word = load_word<ALIGNED>(from + 4 * i);
         out.q[i] = word & LOW_NIBBLES;
         out.q[i + WORDS / 2] = (word >> 4) & LOW_NIBBLES;
     }
@@ -60,9 +70,9 @@ static __device__ __forceinline__ void add_fifth_bits(unsigned high, Segment &ou
     for (unsigned i = 0; i < WORDS; ++i) out.q[i] |= spread_bits<4>(high >> (4 * i));
 }
 
-static __device__ __forceinline__ void bytes_of(const uint8_t *from, Segment &out) {
+template <unsigned ALIGNED> static __device__ __forceinline__ void bytes_of(const uint8_t *from, Segment &out) {
 #pragma unroll
-    for (unsigned i = 0; i < WORDS; ++i) out.q[i] = load_word(from + 4 * i);
+    for (unsigned i = 0; i < WORDS; ++i) out.q[i] = load_word<ALIGNED>(from + 4 * i);
 }
 
 static __device__ __forceinline__ void scaled(float scale, float offset, Segment &out) {
@@ -73,14 +83,14 @@ static __device__ __forceinline__ void scaled(float scale, float offset, Segment
 struct Q4_0 : FormatBase<32, 18, 1, true, 8> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
         const float d = load_half(block);
-        nibble_halves(block + 2, out);
+        nibble_halves<ALIGNED>(block + 2, out);
         scaled(d, -CENTRE * d, out);
     }
 };
 
 struct Q4_1 : FormatBase<32, 20, 1, true> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
-        nibble_halves(block + 4, out);
+        nibble_halves<ALIGNED>(block + 4, out);
         scaled(load_half(block), load_half(block + 2), out);
     }
 };
@@ -88,45 +98,46 @@ struct Q4_1 : FormatBase<32, 20, 1, true> {
 struct Q5_0 : FormatBase<32, 22, 1, true, 16> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
         const float d = load_half(block);
-        nibble_halves(block + 6, out);
-        add_fifth_bits(load_word(block + 2), out);
+        nibble_halves<ALIGNED>(block + 6, out);
+        add_fifth_bits(load_word<ALIGNED>(block + 2), out);
         scaled(d, -CENTRE * d, out);
     }
 };
 
 struct Q5_1 : FormatBase<32, 24, 1, true> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
-        nibble_halves(block + 8, out);
-        add_fifth_bits(load_word(block + 4), out);
+        nibble_halves<ALIGNED>(block + 8, out);
+        add_fifth_bits(load_word<ALIGNED>(block + 4), out);
         scaled(load_half(block), load_half(block + 2), out);
     }
 };
 
 struct Q8_0 : FormatBase<32, 34, 1, false> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
-        bytes_of(block + 2, out);
+        bytes_of<ALIGNED>(block + 2, out);
         scaled(load_half(block), 0.0f, out);
     }
 };
 
 struct Q8_1 : FormatBase<32, 36, 1, false> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Segment &out) {
-        bytes_of(block + 4, out);
+        bytes_of<ALIGNED>(block + 4, out);
         scaled(load_half(block), 0.0f, out);
     }
 };
 
 /// The two-bit fields at `2 * plane` of 32 bytes.
+template <unsigned ALIGNED>
 static __device__ __forceinline__ void two_bits(const uint8_t *from, unsigned plane, Segment &out) {
 #pragma unroll
-    for (unsigned i = 0; i < WORDS; ++i) out.q[i] = (load_word(from + 4 * i) >> (2 * plane)) & 0x03030303;
+    for (unsigned i = 0; i < WORDS; ++i) out.q[i] = (load_word<ALIGNED>(from + 4 * i) >> (2 * plane)) & 0x03030303;
 }
 
 /// scales[16] (low nibble scale, high nibble minimum), qs[64], d, dmin. Segment s: bits 2 * (s % 4) of bytes
 /// 32 * (s / 4) on.
 struct Q2K : FormatBase<256, 84, 2, true> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
-        two_bits(block + 16 + 32 * (s / 4), s % 4, out);
+        two_bits<ALIGNED>(block + 16 + 32 * (s / 4), s % 4, out);
         const float d = load_half(block + 80), minimum = load_half(block + 82);
 #pragma unroll
         for (unsigned half = 0; half < 2; ++half) {
@@ -140,9 +151,9 @@ struct Q2K : FormatBase<256, 84, 2, true> {
 /// hmask[32], qs[64], scales[12], d. The third bit of segment s is bit s of hmask, set when 4 is not subtracted.
 struct Q3K : FormatBase<256, 110, 2, true, 4> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
-        two_bits(block + 32 + 32 * (s / 4), s % 4, out);
+        two_bits<ALIGNED>(block + 32 + 32 * (s / 4), s % 4, out);
 #pragma unroll
-        for (unsigned i = 0; i < WORDS; ++i) out.q[i] |= ((load_word(block + 4 * i) >> s) & 0x01010101) << 2;
+        for (unsigned i = 0; i < WORDS; ++i) out.q[i] |= ((load_word<ALIGNED>(block + 4 * i) >> s) & 0x01010101) << 2;
         const uint8_t *scales = block + 96;
         const float d = load_half(block + 108);
 #pragma unroll
@@ -169,11 +180,12 @@ static __device__ __forceinline__ void six_bits(const uint8_t *scales, unsigned 
 
 /// The low nibbles (even segments) or high nibbles of 32 bytes, scale and offset from the header that Q4K and Q5K
 /// share: d, dmin, scales[12].
+template <unsigned ALIGNED>
 static __device__ __forceinline__ void nibbles_with_header(const uint8_t *block, const uint8_t *qs, unsigned s,
                                                            Segment &out) {
 #pragma unroll
     for (unsigned i = 0; i < WORDS; ++i) {
-        out.q[i] = (load_word(qs + 32 * (s / 2) + 4 * i) >> (4 * (s % 2))) & LOW_NIBBLES;
+        out.q[i] = (load_word<ALIGNED>(qs + 32 * (s / 2) + 4 * i) >> (4 * (s % 2))) & LOW_NIBBLES;
     }
     unsigned scale, minimum;
     six_bits(block + 4, s, scale, minimum);
@@ -182,16 +194,18 @@ static __device__ __forceinline__ void nibbles_with_header(const uint8_t *block,
 
 struct Q4K : FormatBase<256, 144, 1, true> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
-        nibbles_with_header(block, block + 16, s, out);
+        nibbles_with_header<ALIGNED>(block, block + 16, s, out);
     }
 };
 
 /// As Q4K with qh[32] before the nibbles: bit s of its bytes is the fifth bit.
 struct Q5K : FormatBase<256, 176, 1, true> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
-        nibbles_with_header(block, block + 48, s, out);
+        nibbles_with_header<ALIGNED>(block, block + 48, s, out);
 #pragma unroll
-        for (unsigned i = 0; i < WORDS; ++i) out.q[i] |= ((load_word(block + 16 + 4 * i) >> s) & 0x01010101) << 4;
+        for (unsigned i = 0; i < WORDS; ++i) {
+            out.q[i] |= ((load_word<ALIGNED>(block + 16 + 4 * i) >> s) & 0x01010101) << 4;
+        }
     }
 };
 
@@ -203,8 +217,8 @@ struct Q6K : FormatBase<256, 210, 2, true, 32> {
         const uint8_t *low = block + 64 * n + 32 * (j % 2), *high = block + 128 + 32 * n;
 #pragma unroll
         for (unsigned i = 0; i < WORDS; ++i) {
-            const int nibbles = (load_word(low + 4 * i) >> (4 * (j / 2))) & LOW_NIBBLES;
-            out.q[i] = nibbles | ((load_word(high + 4 * i) >> (2 * j)) & 0x03030303) << 4;
+            const int nibbles = (load_word<ALIGNED>(low + 4 * i) >> (4 * (j / 2))) & LOW_NIBBLES;
+            out.q[i] = nibbles | ((load_word<ALIGNED>(high + 4 * i) >> (2 * j)) & 0x03030303) << 4;
         }
         const float d = load_half(block + 208);
 #pragma unroll
@@ -218,8 +232,8 @@ struct Q6K : FormatBase<256, 210, 2, true, 32> {
 /// d in f32, qs[256], bsums[16].
 struct Q8K : FormatBase<256, 292, 1, false> {
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
-        bytes_of(block + 4 + SEGMENT * s, out);
-        scaled(__int_as_float(load_word(block)), 0.0f, out);
+        bytes_of<ALIGNED>(block + 4 + SEGMENT * s, out);
+        scaled(__int_as_float(load_word<ALIGNED>(block)), 0.0f, out);
     }
 };
 

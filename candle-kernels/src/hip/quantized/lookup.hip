@@ -39,7 +39,8 @@ static __device__ __forceinline__ void write(T *out, const Segment *segment) {
         values[i] = static_cast<T>(sizeof(T) < sizeof(float) ? rounded(value) : value);
     }
     // The result begins on a boundary of more than 16 bytes, and a segment is a multiple of it.
-    __builtin_memcpy(__builtin_assume_aligned(out, 16), values, sizeof(values));
+    // As a pointer to anything: nvcc 13.0 makes invalid code of others.
+    __builtin_memcpy(__builtin_assume_aligned(static_cast<void *>(out), 16), values, sizeof(values));
 }
 
 template <class F>
