@@ -142,7 +142,8 @@ def permuted(form, given, first, lane, target):
         return None
     other = forms.dpp_source(form, lane, target.wave)
     if other is None or not given[first + other][9] & 1:
-        if form.get("bound_ctrl") is None:
+        # dpp8 has no such bit: what it cannot read is zero.
+        if form.get("bound_ctrl") is None and form.get("dpp8") is None:
             return None
         words[0:2] = [0, 0]
     else:
@@ -349,8 +350,8 @@ def main():
     parser.add_argument("--only", help="probe only mnemonics that match this expression")
     parser.add_argument("targets", nargs="+", choices=sorted(p.TARGETS))
     arguments = parser.parse_args()
-    # One process per target; the longest first.
-    with concurrent.futures.ProcessPoolExecutor() as pool:
+    # One process per target.
+    with concurrent.futures.ProcessPoolExecutor(len(arguments.targets)) as pool:
         runs = {name: pool.submit(conform, p.TARGETS[name], arguments) for name in arguments.targets}
         results = {name: run_.result() for name, run_ in runs.items()}
     failed = False

@@ -21,8 +21,12 @@ SLIPS = [
     (r"(global|flat|buffer)_atomic_pk_add_.*", "MEM[ADDR] =", "MEM[ADDR].b32 =", "as above"),
 ]
 
-# Entries that CDNA3's document lacks although LLVM assembles them for MI200 and MI300, as RDNA3's has them.
-BORROWED = ["v_fma_mix_f32", "v_fma_mixlo_f16", "v_fma_mixhi_f16"]
+# Entries that a family's document lacks although LLVM assembles them for its targets, as another's has them:
+# CDNA3's those of MI200 and MI300, RDNA3's one of RDNA2.
+BORROWED = {
+    "cdna": {"rdna3": ["v_fma_mix_f32", "v_fma_mixlo_f16", "v_fma_mixhi_f16"]},
+    "rdna3": {"cdna": ["v_dot4c_i32_i8_e32"]},
+}
 
 # Entries in no document that the wheel carries, in its language, from the MI200 document's chapter 12.
 # v_mad and v_mac flush subnormal operands, products and sums whatever the mode says (LLVM selects them only
@@ -112,7 +116,7 @@ ACCEPTED = [
 
 # (mnemonic, why): no probe.
 WITHOUT = [
-    (r"s_(cbranch|branch|endpgm|barrier|waitcnt|wait_|nop|clause|delay_alu|sendmsg|set_inst|inst_pref|code_end|trap|sethalt|setprio|sleep|icache|setreg|getreg|getpc|setpc|swappc).*"
+    (r"v_illegal|s_(cbranch|branch|endpgm|barrier|waitcnt|wait_|nop|clause|delay_alu|sendmsg|set_inst|inst_pref|code_end|trap|sethalt|setprio|sleep|icache|setreg|getreg|getpc|setpc|swappc).*"
      r"|(buffer|global)_(gl|wb|inv).*",
      "control flow, waiting, caches: no result to compare; every kernel of the suites runs it"),
 ]

@@ -43,8 +43,8 @@ def corrected(name, text):
 RENAMED = [
     (r"dword$", "b32"), (r"dwordx2$", "b64"), (r"dwordx3$", "b96"), (r"dwordx4$", "b128"), (r"dwordx8$", "b256"),
     (r"dwordx16$", "b512"), (r"_ubyte", "_u8"), (r"_sbyte", "_i8"), (r"_ushort", "_u16"), (r"_sshort", "_i16"),
-    (r"_(load|store)_short(_d16_hi)?$", r"_\1_d16\2_b16"), (r"_store_d16_b16$", "_store_b16"),
-    (r"_store_byte", "_store_b8"), (r"_load_d16_d16_hi_b16", "_load_d16_hi_b16"), (r"_store_d16_d16_hi", "_store_d16_hi"),
+    (r"_(load|store)_short_d16_hi$", r"_\1_d16_hi_b16"), (r"_load_short_d16$", "_load_d16_b16"),
+    (r"_store_short$", "_store_b16"), (r"_store_byte", "_store_b8"),
     (r"^ds_read2st64", "ds_load_2addr_stride64"), (r"^ds_write2st64", "ds_store_2addr_stride64"),
     (r"^ds_read2", "ds_load_2addr"), (r"^ds_write2", "ds_store_2addr"), (r"^ds_read", "ds_load"), (r"^ds_write", "ds_store"),
     (r"_atomic_(add|sub|umin|umax)_x2$", r"_atomic_\1_u64"), (r"_atomic_(smin|smax)_x2$", r"_atomic_\1_i64"),
@@ -74,9 +74,9 @@ def names(mnemonic):
 class Library:
     def __init__(self, wheel, family):
         self.texts = load(wheel, family)
-        if family == "cdna":
-            others = load(wheel, "rdna3")
-            self.texts.update((name, others[name]) for name in BORROWED)
+        for other, borrowed in BORROWED.get(family, {}).items():
+            others = load(wheel, other)
+            self.texts.update((name, others[name]) for name in borrowed)
         self.texts.update(TEXTS.get(family, {}))
         self.parsed = {}
 
@@ -138,6 +138,8 @@ def disassembled(path):
         for part in line.split("//")[0].split(" :: "):
             part = part.strip()
             name = part.split(" ", 1)[0]
+            if name == "...":  # stands for zeroes
+                continue
             entry = found.setdefault(name, [0, []])
             entry[0] += 1
             # Most forms are plain; only what may not be is parsed.

@@ -95,7 +95,7 @@ def probe(mnemonic, text, target, forms):
     spell = lambda first, count: f"v{first}" if count == 1 else f"v[{first}:{first + count - 1}]"
     source, result = shape.source_registers, shape.result_registers
     tails = sorted({" ".join(re.findall(r"\b(?:neg_lo|neg_hi|cbsz|abid|blgp|op_sel|op_sel_hi|clamp)(?::\S+)?", form)) for form in forms})
-    if any(re.search("cbsz|abid|blgp|neg_hi|op_sel|clamp", tail) or "neg_lo" in tail and shape.bits > 8 for tail in tails):
+    if any(re.search("cbsz|abid|blgp|neg_hi|op_sel", tail) or "clamp" in tail and shape.sum != "i32" or "neg_lo" in tail and shape.bits > 8 for tail in tails):
         return "a matrix instruction with a modifier that has no reference"
     tails = (tails * 2)[:2] if len(tails) < 2 else (tails * 4)[:4]
     lines = [f"{mnemonic} {spell(C, result)}, {spell(A, source)}, {spell(B, source)}, {spell(C, result)} {tail}".rstrip() for tail in tails]
@@ -157,7 +157,7 @@ def fill(probe_, target, block, random_):
 
     def number(kind):
         if kind[0] == "i":
-            return random_.getrandbits(8) if kind != "i32" else random_.randrange(-10 ** 6, 10 ** 6)
+            return random_.getrandbits(8) if kind != "i32" else random_.choice([1, 2147]) * random_.randrange(-10 ** 6, 10 ** 6)
         if kind in ("fp8", "bf8"):
             return random_.choice([-4, -3, -2, -1, 0, 1, 2, 3, 4]) if whole else random_.uniform(-6, 6)
         return random_.randrange(-8, 9) if whole else random_.uniform(-4, 4) * 2.0 ** random_.randrange(-3, 4)
@@ -198,7 +198,9 @@ def check(probe_, target, library, block, got):
                 c = decoded(shape.sum, old & ((1 << width) - 1))
                 now = taken(got.lanes[lane], C, shape.result_bits, element)
                 if shape.sum == "i32":
-                    exact = (c + sum(x * y for x, y in zip(rows[i], columns[j]))) & 0xFFFFFFFF
+                    exact = c + sum(x * y for x, y in zip(rows[i], columns[j]))
+                    exact = min(max(exact, -(1 << 31)), (1 << 31) - 1) if "clamp" in tail else exact
+                    exact &= 0xFFFFFFFF
                 elif shape.sum == "f64":
                     total = sum((Fraction(x) * Fraction(y) for x, y in zip(rows[i], columns[j])), Fraction(c))
                     size = abs(Fraction(c)) + sum(abs(Fraction(x) * Fraction(y)) for x, y in zip(rows[i], columns[j]))
