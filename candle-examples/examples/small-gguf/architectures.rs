@@ -355,7 +355,8 @@ fn t5() -> Sketch {
                     s.matrix(&p, "wo", HIDDEN, FEED_FORWARD);
                     continue;
                 }
-                for name in ["q", "k", "v", "o"] {
+                s.tensor(Content::Query, format!("{p}.q.weight"), &[HIDDEN, HIDDEN]);
+                for name in ["k", "v", "o"] {
                     s.matrix(&p, name, HIDDEN, HIDDEN);
                 }
                 if layer == 0 && *part == "SelfAttention" {

@@ -11,6 +11,8 @@ use std::io::Cursor;
 pub enum Content {
     /// The right side of a product, `[rows, columns]`: products keep the scale of their input.
     Matrix,
+    /// As `Matrix`, for queries whose scores nothing divides by the root of the head's size: they are small themselves.
+    Query,
     /// As `Matrix`, a row for each token. Single bytes are seldom the likeliest.
     Output,
     /// As `Matrix`, kept in f32: routers, convolutions, tables of positions.
@@ -111,6 +113,7 @@ fn draw(model: &str, spec: &Spec) -> Vec<f32> {
     let columns = spec.shape.last().copied().unwrap_or(1) as f32;
     let (mean, deviation) = match spec.content {
         Content::Matrix | Content::Output | Content::Plain => (0., columns.sqrt().recip()),
+        Content::Query => (0., columns.sqrt().recip() / 8.),
         Content::Embedding => (0., 1.),
         Content::Norm => (1., 0.1),
         Content::Bias => (0., 0.1),
