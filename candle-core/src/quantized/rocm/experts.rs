@@ -6,7 +6,7 @@
 //!
 //! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
 //! that the weights are read and unpacked once for all of a tile.
-use super::own::{Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WARP_PER_ROW};
+use super::own::{Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WORKGROUP};
 use super::tile::{crossover, Tile, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
@@ -103,7 +103,7 @@ impl Plan {
         let activations;
         let (launch, x, k) = match (row.own, row.dense) {
             (Some(name), _) => {
-                activations = Activations::of(device, x, x_dtype, self.inputs * self.k)?;
+                activations = Activations::of(device, x, x_dtype, self.inputs, self.k)?;
                 let launch = match sorted {
                     Some(_) => device.launch(&kernels::QUANTIZED_TILE, "moe_tile", name, "")?,
                     None => device.launch(&kernels::QUANTIZED_PRODUCT, "moe", name, "")?,
@@ -135,7 +135,7 @@ impl Plan {
             }
             None => {
                 let rows = self.n.div_ceil(WARPS as usize) as u32;
-                launch.geometry([rows, count.min(MOST_GRID_Y) as u32, 1], WARP_PER_ROW)
+                launch.geometry([rows, count.min(MOST_GRID_Y) as u32, 1], WORKGROUP)
             }
         };
         // SAFETY: the kernel checks each expert and row against the counts in `tasks` (for tiles moe_plan did); those

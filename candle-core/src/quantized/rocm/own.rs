@@ -11,12 +11,14 @@ use candle_hip::DevicePtr;
 /// `WARP` and `SEGMENT` of the kernels' headers.
 const WARP: u32 = 32;
 pub(super) const SEGMENT: usize = 32;
-/// Bytes of `ActivationBlock` in activations.h.
-const ACTIVATION_BLOCK: usize = 40;
+/// `ACTIVATION_BYTES` and `ACTIVATION_LINE` of activations.h: bytes of a segment; rows have room for a multiple of so
+/// many segments.
+const ACTIVATION_BYTES: usize = 40;
+const ACTIVATION_LINE: usize = 8;
 /// `ACTIVATION_WARPS` of quantize.hip, and the blocks that each of its warps makes.
 const ACTIVATION_WARPS: u32 = 8;
 const BLOCKS_OF_WARP: usize = 4;
-/// `WARPS` of product.hip and dense.hip: rows of the weights of a workgroup.
+/// `WARPS` of product.hip and dense.hip: of a workgroup.
 pub(super) const WARPS: u32 = 4;
 /// `TILE` and `TILE_THREADS` of dense.hip.
 pub(super) static DENSE_TILE: Tile = Tile {
@@ -30,8 +32,8 @@ pub(super) const MOST_VECTOR_ROWS: usize = 8;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
 pub(super) const MOST_GRID_Y: usize = u16::MAX as usize;
 
-/// A workgroup of a kernel that gives each warp a row of the weights.
-pub(super) const WARP_PER_ROW: [u32; 3] = [WARP, WARPS, 1];
+/// The workgroup of all of them; where each of its warps has a row of the weights, they are [`WARPS`].
+pub(super) const WORKGROUP: [u32; 3] = [WARP, WARPS, 1];
 
 /// `[rows, k]` × transposed `[n, k]`.
 #[derive(Debug, Clone, Copy)]
@@ -61,25 +63,31 @@ pub(super) struct Activations {
 }
 
 impl Activations {
-    /// Converts `count` contiguous elements, a multiple of [`SEGMENT`].
+    /// Converts `rows` contiguous rows of `k` elements, a multiple of [`SEGMENT`].
     pub(super) fn of(
         device: &RocmDevice,
         x: DevicePtr,
         dtype: DType,
-        count: usize,
+        rows: usize,
+        k: usize,
     ) -> Result<Self> {
-        let blocks = count / SEGMENT;
-        let buffer = device.allocate(blocks * ACTIVATION_BLOCK)?;
+        let segments = k / SEGMENT;
+        let blocks = rows * segments;
+        let room = segments.next_multiple_of(ACTIVATION_LINE);
+        let buffer = device.allocate(rows * room * ACTIVATION_BYTES)?;
         if blocks == 0 {
             return Ok(Self { buffer });
         }
         let launch = device.launch(&kernels::QUANTIZE, "quantize_activations", "", "")?;
-        let launch = launch.arg(x).arg(buffer.ptr()).arg(blocks);
-        let launch = launch.arg(float_type(dtype)?);
+        let launch = launch.arg(x).arg(buffer.ptr());
+        let launch = launch
+            .int("segments of activations", blocks)?
+            .int("k", segments)?
+            .arg(float_type(dtype)?);
         let launch = launch
             .groups(blocks.div_ceil(ACTIVATION_WARPS as usize * BLOCKS_OF_WARP))?
             .block([WARP, ACTIVATION_WARPS, 1]);
-        // SAFETY: reads `blocks` × 32 elements of x, writes as many blocks.
+        // SAFETY: reads `rows` × `k` elements of x, writes within the rows allocated above.
         unsafe { launch.run() }?;
         Ok(Self { buffer })
     }
@@ -89,13 +97,23 @@ impl Activations {
     }
 }
 
-/// The number of columns that a vector kernel is compiled for, as it stands in its name.
-fn vector_columns(rows: usize) -> &'static str {
-    match rows {
-        1 => "1",
-        2 => "2",
-        3 | 4 => "4",
-        _ => "8",
+/// A vector kernel of product.hip.
+struct Vector {
+    /// The rows of activations that it is compiled for, as they stand in its name.
+    columns: &'static str,
+    /// Rows of the weights of a workgroup: `VecShape` of product.hip.
+    rows: usize,
+}
+
+impl Vector {
+    fn of(rows: usize) -> Self {
+        let (columns, rows) = match rows {
+            1 => ("1", 4),
+            2 => ("2", 2),
+            3 | 4 => ("4", 4),
+            _ => ("8", 4),
+        };
+        Self { columns, rows }
     }
 }
 
@@ -125,13 +143,13 @@ pub(super) fn product_by(
     dtype: DType,
 ) -> Result<RocmStorage> {
     let device = w.device();
-    let x = Activations::of(device, x, dtype, p.rows * p.k)?;
+    let x = Activations::of(device, x, dtype, p.rows, p.k)?;
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
     let launch = match tile {
         None => {
-            let columns = vector_columns(p.rows);
-            let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, columns)?;
-            vector_geometry(launch, p)?
+            let vector = Vector::of(p.rows);
+            let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
+            launch.groups(p.n.div_ceil(vector.rows))?.block(WORKGROUP)
         }
         Some(tile) => {
             let launch = device.launch(&kernels::QUANTIZED_TILE, tile.kernel, name, "")?;
@@ -182,11 +200,11 @@ pub(super) fn dense(
     Ok(out)
 }
 
-/// Grid and workgroup of the vector kernels.
+/// Grid and workgroup of the vector kernels of dense weights: a warp for each row.
 fn vector_geometry<'a>(launch: Launch<'a>, p: &Product) -> Result<Launch<'a>> {
     Ok(launch
         .groups(p.n.div_ceil(WARPS as usize))?
-        .block(WARP_PER_ROW))
+        .block(WORKGROUP))
 }
 
 #[cfg(test)]
@@ -214,7 +232,14 @@ mod tests {
             );
         };
         holds(&activations, "SEGMENT", SEGMENT as u32);
-        assert!(activations.contains(&format!("sizeof(ActivationBlock) == {ACTIVATION_BLOCK}")));
+        assert!(activations.contains(&format!("ACTIVATION_BYTES == {ACTIVATION_BYTES}")));
+        holds(&activations, "ACTIVATION_LINE", ACTIVATION_LINE as u32);
+        assert!(product.contains("ROWS = COLUMNS == 2 ? 2 : 4;"));
+        for columns in [1, 2, 4, 8] {
+            let vector = Vector::of(columns);
+            assert_eq!(vector.columns, columns.to_string());
+            assert_eq!(vector.rows, if columns == 2 { 2 } else { 4 });
+        }
         holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
         for text in [&product, &dense] {
             holds(text, "WARPS", WARPS);

@@ -1,22 +1,71 @@
-// Activations as the quantized products read them: blocks of 32 elements in int8 with one f32 scale. Ours, not a GGML
-// type: Q8_1 keeps its scale in f16, which neither holds large activations nor has room for the sums per half.
+// Activations as the quantized products read them: 32 elements in int8 with one f32 scale. Ours, not a GGML type: Q8_1
+// keeps its scale in f16, which neither holds large activations nor has room for the sums per half.
+//
+// A row is first all its integers, then all its scales, so that lanes which take neighbouring parts of a row read
+// neighbouring bytes. The integers of eight segments are a line of 128 bytes of their first halves and one of their second
+// halves; the latter stand in opposite order. Eight lanes that read 16 bytes each then read all of the 16-byte places
+// of a line or of two, whichever of these they take: one half of eight segments; both halves of four in a row (whole
+// bytes), of every other one (Q2K to Q5K), or of two pairs with two between them (Q6K).
 #pragma once
 
 #include "portable.h"
 
-/// Elements of a block of activations, and of a segment of weights.
+/// Elements that share a scale, and of a segment of weights.
 constexpr unsigned SEGMENT = 32;
 /// Words of four int8 in it.
 constexpr unsigned WORDS = SEGMENT / 4;
+/// Elements of half a segment: what a lane reads at once, 16 bytes.
+constexpr unsigned HALF = SEGMENT / 2;
 
-struct ActivationBlock {
-    float scale;
-    /// Sums of q over each half of the block.
-    int16_t sum[2];
+/// Segments of a row that are laid out together.
+constexpr unsigned ACTIVATION_LINE = 8;
+
+struct ActivationScale {
     /// Element i is scale * byte i.
-    int q[WORDS];
+    float scale;
+    /// Sums of the bytes over each half of the segment.
+    int16_t sum[2];
 };
-static_assert(sizeof(ActivationBlock) == 40, "the host allocates 40 bytes a block");
+constexpr unsigned ACTIVATION_BYTES = SEGMENT + sizeof(ActivationScale);  // of a segment
+static_assert(ACTIVATION_BYTES == 40, "the host allocates 40 bytes a segment");
+
+/// Four words of an ActivationRow.
+struct ActivationHalf {
+    int q[WORDS / 2];
+};
+
+/// One row of `segments` segments.
+struct ActivationRow {
+    const uint8_t *integers;
+    const ActivationScale *scales;
+
+    /// Row number `row` at `x`. Rows have room for a multiple of ACTIVATION_LINE segments.
+    __device__ __forceinline__ ActivationRow(const void *x, size_t row, unsigned segments) {
+        const size_t room = (segments + ACTIVATION_LINE - 1) / ACTIVATION_LINE * ACTIVATION_LINE;
+        integers = static_cast<const uint8_t *>(x) + row * (room * ACTIVATION_BYTES);
+        scales = reinterpret_cast<const ActivationScale *>(integers + room * SEGMENT);
+    }
+
+    /// Where the integers of half `half` of the row are, two a segment.
+    static __device__ __forceinline__ unsigned place(unsigned half) {
+        const unsigned second = half % 2, segment = half / 2;
+        const unsigned slot = (segment % ACTIVATION_LINE) ^ (second * (ACTIVATION_LINE - 1));
+        return segment / ACTIVATION_LINE * (ACTIVATION_LINE * SEGMENT) + (second * ACTIVATION_LINE + slot) * HALF;
+    }
+
+    __device__ __forceinline__ ActivationHalf half(unsigned half) const {
+        ActivationHalf words;
+        const void *from = integers + place(half);
+        __builtin_memcpy(&words, __builtin_assume_aligned(from, 16), sizeof(words));
+        return words;
+    }
+
+    __device__ __forceinline__ ActivationScale scale(unsigned segment) const {
+        ActivationScale scale;
+        __builtin_memcpy(&scale, __builtin_assume_aligned(static_cast<const void *>(scales + segment), 8), sizeof(scale));
+        return scale;
+    }
+};
 
 /// Element types of activations and results, chosen at run time: the numbers of `FloatType` on the host.
 enum FloatType : int { FLOAT32 = 0, FLOAT16 = 1, BFLOAT16 = 2 };

@@ -41,10 +41,22 @@ template <unsigned ALIGNED> static __device__ __forceinline__ int load_word(cons
     return word;
 }
 
-static __device__ __forceinline__ float load_half(const uint8_t *at) {
+static __device__ __forceinline__ float half_of_bits(unsigned bits) {
+    const uint16_t low = static_cast<uint16_t>(bits);
+#if defined(__NVCC__)
+    // A copy into its class would go through the stack.
+    return __half2float(__ushort_as_half(low));
+#else
     f16 value;
-    __builtin_memcpy(&value, aligned<2>(at), sizeof(value));
+    __builtin_memcpy(&value, &low, sizeof(value));
     return static_cast<float>(value);
+#endif
+}
+
+static __device__ __forceinline__ float load_half(const uint8_t *at) {
+    uint16_t bits;
+    __builtin_memcpy(&bits, aligned<2>(at), sizeof(bits));
+    return half_of_bits(bits);
 }
 
 constexpr int LOW_NIBBLES = 0x0f0f0f0f;

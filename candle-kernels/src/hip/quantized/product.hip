@@ -1,85 +1,157 @@
 // Products of a few rows of activations with quantized weights; those of many are in tile.hip. The host side (launch
 // geometry, choice among them) is candle-core/src/quantized/rocm/own.rs.
 //
-//   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations: a warp for each row of the weights
+//   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations: a workgroup for each few rows of the weights
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device
 //
-// <t> is a format of formats.h. Weights are [n, k], activations ActivationBlock[rows][k / 32], results [rows, n] in
+// <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
 // f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
-#include "formats.h"
+#include "portions.h"
 
-constexpr unsigned WARPS = 4;  // of a workgroup of vec and moe, a row of the weights each
+constexpr unsigned WARPS = 4;  // of a workgroup of vec, which share each of its rows of the weights, and of moe
 
-/// Sum of element products of half a segment.
-static __device__ __forceinline__ int dot_half(const int *a, const int *b) {
-    int sum = 0;
+/// What a workgroup of vec does for up to COLUMNS rows of activations. Measured on an H100: docs/performance.md.
+template <unsigned COLUMNS> struct VecShape {
+    /// Rows of the weights. What is read of the activations serves all of them.
+    static constexpr unsigned ROWS = COLUMNS == 2 ? 2 : 4;
+};
+
+#if defined(__NVCC__)
+/// Workgroups that a multiprocessor has registers for: left alone, ptxas takes more than pay. Each is the most that none
+/// of the formats spills at.
+template <class F, unsigned COLUMNS> constexpr unsigned resident() {
+    return COLUMNS == 1 ? (LanePortion<F>::ONE_SCALE ? 8 : 6) : COLUMNS == 2 ? 8 : COLUMNS == 4 ? 4 : 3;
+}
+#define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS, resident<F, COLUMNS>())
+#else
+#define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS)
+#endif
+
+/// `sum` and the element products of half a segment.
+static __device__ __forceinline__ int dot_half(const int *a, const int *b, int sum) {
 #pragma unroll
-    for (unsigned i = 0; i < WORDS / 2; ++i) sum = __dp4a(a[i], b[i], sum);
+    for (unsigned i = 0; i < GROUP_WORDS; ++i) sum = __dp4a(a[i], b[i], sum);
     return sum;
 }
 
-/// The product of one scale's part of a segment, from the products `dot` and the sum `total` of its small integers.
-template <class F>
-static __device__ __forceinline__ float scaled_sum(float scale, float offset, int dot, int total) {
-    // The integers take the centre off exactly; in f32 two large numbers would cancel.
-    if (F::CENTRE != 0) return scale * (dot - F::CENTRE * total);
-    if (F::OFFSET) return scale * dot + offset * total;
-    return scale * dot;
-}
+/// What a portion of weights is multiplied with.
+template <class F> struct ActivationPortion {
+    typedef LanePortion<F> P;
+    static constexpr unsigned SCALES = P::ONE_SCALE ? 1 : P::GROUPS;
+    static constexpr bool OFFSET = F::OFFSET && F::CENTRE == 0;
 
-/// The product of a segment with a block of activations.
-template <class F> static __device__ __forceinline__ float dot(const Segment &w, const ActivationBlock &x) {
-    const int low = dot_half(w.q, x.q), high = dot_half(w.q + WORDS / 2, x.q + WORDS / 2);
-    const int low_total = x.sum[0], high_total = x.sum[1];
-    if (F::HALVES == 1) {
-        return x.scale * scaled_sum<F>(w.scale[0], w.offset[0], low + high, low_total + high_total);
+    ActivationHalf halves[P::GROUPS];
+    float scale[SCALES];
+    /// Where the integer products start: the centre is taken off exactly. In f32 two large numbers would cancel.
+    int start[SCALES];
+    /// What an offset of the weights is multiplied with.
+    float total[SCALES];
+
+    /// Portion j of the block whose first half is number `first` of the row.
+    __device__ __forceinline__ ActivationPortion(const ActivationRow &row, unsigned first, unsigned j) {
+#pragma unroll
+        for (unsigned g = 0; g < P::GROUPS; ++g) {
+            const unsigned half = first + P::half(j, g);
+            halves[g] = row.half(half);
+            if (g >= SCALES) continue;
+            const ActivationScale scales = row.scale(half / 2);
+            int sum = half % 2 ? scales.sum[1] : scales.sum[0];
+            if (P::GROUPS > SCALES) sum = scales.sum[0] + scales.sum[1];
+            scale[g] = scales.scale;
+            start[g] = -F::CENTRE * sum;
+            total[g] = OFFSET ? scales.scale * sum : 0.0f;
+        }
     }
-    return x.scale * (scaled_sum<F>(w.scale[0], w.offset[0], low, low_total) +
-                      scaled_sum<F>(w.scale[1], w.offset[1], high, high_total));
+
+    /// Adds the product to `sum`.
+    __device__ __forceinline__ void add(const Portion<P::GROUPS> &w, float &sum) const {
+        int dot = 0;
+#pragma unroll
+        for (unsigned g = 0; g < P::GROUPS; ++g) {
+            dot = dot_half(w.q[g], halves[g].q, g < SCALES ? start[g] : dot);
+            if (P::GROUPS > SCALES && g + 1 < P::GROUPS) continue;
+            const unsigned own = g < SCALES ? g : 0;
+            sum += scale[own] * (w.scale[own] * dot);
+            if (OFFSET) sum += total[own] * w.offset[own];
+        }
+    }
+};
+
+/// Adds the products of ROWS rows of weights with `columns` rows of activations to a lane's sums. Lane `lane` of
+/// `lanes` takes every portion whose number is its own modulo their number.
+template <class F, unsigned ROWS, unsigned COLUMNS>
+static __device__ __forceinline__ void add_products(const uint8_t *const *weights, const void *x, size_t first_column,
+                                                    unsigned segments, unsigned columns, unsigned lane, unsigned lanes,
+                                                    float (*sums)[COLUMNS]) {
+    typedef LanePortion<F> P;
+    constexpr unsigned HALVES = 2 * F::SEGMENTS;  // of a block
+    const unsigned portions = segments / F::SEGMENTS * P::OF_BLOCK;
+#pragma unroll 1
+    for (unsigned p = lane; p < portions; p += lanes) {
+        const unsigned block = p / P::OF_BLOCK, j = p % P::OF_BLOCK;
+        Portion<P::GROUPS> w[ROWS];
+#pragma unroll
+        for (unsigned r = 0; r < ROWS; ++r) P::load(weights[r] + static_cast<size_t>(block) * F::BYTES, j, w[r]);
+#pragma unroll
+        for (unsigned c = 0; c < COLUMNS; ++c) {
+            // Columns beyond the last repeat it: a load that hits the cache instead of a branch.
+            const ActivationRow row(x, first_column + min(c, columns - 1), segments);
+            const ActivationPortion<F> activations(row, block * HALVES, j);
+#pragma unroll
+            for (unsigned r = 0; r < ROWS; ++r) activations.add(w[r], sums[r][c]);
+        }
+    }
 }
 
 // ---- vec --------------------------------------------------------------------------------------------------------
 
-template <class F, unsigned COLUMNS>
-static __device__ __forceinline__ void vec(const void *w, const ActivationBlock *x, void *out, unsigned n,
-                                           unsigned segments, unsigned columns, int type) {
-    const unsigned row = blockIdx.x * WARPS + threadIdx.y;
-    if (row >= n) return;
-    const uint8_t *weights = weight_row<F>(w, row, segments);
-    float sums[COLUMNS] = {};
-    for (unsigned s = threadIdx.x; s < segments; s += WARP) {
-        Segment segment;
-        load_segment<F>(weights, s, segment);
+template <class F, unsigned COLUMNS, unsigned ROWS>
+static __device__ __forceinline__ void vec(const void *w, const void *x, void *out, unsigned n, unsigned segments,
+                                           unsigned columns, int type) {
+    const unsigned first = blockIdx.x * ROWS;
+    const uint8_t *weights[ROWS];
+    // Rows beyond the last repeat it and are not stored.
 #pragma unroll
-        for (unsigned c = 0; c < COLUMNS; ++c) {
-            // Columns beyond the last repeat it: a load that hits the cache instead of a branch.
-            const unsigned column = min(c, columns - 1);
-            sums[c] += dot<F>(segment, x[static_cast<size_t>(column) * segments + s]);
-        }
-    }
+    for (unsigned r = 0; r < ROWS; ++r) weights[r] = weight_row<F>(w, min(first + r, n - 1), segments);
+    float sums[ROWS][COLUMNS] = {};
+    add_products<F, ROWS, COLUMNS>(weights, x, 0, segments, columns, threadIdx.y * WARP + threadIdx.x, WARPS * WARP, sums);
+
+    // Each warp leaves its part of the results; then a thread adds up one result.
+    constexpr unsigned RESULTS = ROWS * COLUMNS;
+    static_assert(RESULTS <= WARP, "the first warp has a lane for each");
+    __shared__ float parts[WARPS][RESULTS];
 #pragma unroll
-    for (unsigned c = 0; c < COLUMNS; ++c) {
-        const float sum = warp_sum(sums[c]);
-        if (threadIdx.x == 0 && c < columns) store_float(out, static_cast<size_t>(c) * n + row, type, sum);
+    for (unsigned i = 0; i < RESULTS; ++i) {
+        const float sum = warp_sum(sums[i % ROWS][i / ROWS]);
+        if (threadIdx.x == 0) parts[threadIdx.y][i] = sum;
     }
+    __syncthreads();
+    if (threadIdx.y != 0 || threadIdx.x >= RESULTS) return;
+    const unsigned row = first + threadIdx.x % ROWS, column = threadIdx.x / ROWS;
+    if (row >= n || column >= columns) return;
+    float sum = 0;
+#pragma unroll
+    for (unsigned w = 0; w < WARPS; ++w) sum += parts[w][threadIdx.x];
+    store_float(out, static_cast<size_t>(column) * n + row, type, sum);
 }
 
+#ifndef VEC_VARIANTS
 #define VEC(name, F, COLUMNS)                                                                                        \
-    extern "C" __global__ __launch_bounds__(WARP *WARPS) void vec_##name##_##COLUMNS(                                \
-        const void *w, const ActivationBlock *x, void *out, unsigned n, unsigned segments, unsigned columns,         \
-        int type) {                                                                                                  \
-        vec<F, COLUMNS>(w, x, out, n, segments, columns, type);                                                      \
+    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(                                        \
+        const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned columns, int type) {        \
+        vec<F, COLUMNS, VecShape<COLUMNS>::ROWS>(w, x, out, n, segments, columns, type);                             \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
+#endif
 
 // ---- moe --------------------------------------------------------------------------------------------------------
 
 #include "experts.h"
 
 #define MOE(name, F)                                                                                                 \
-    extern "C" __global__ __launch_bounds__(WARP *WARPS) void moe_##name(const void *w, const ActivationBlock *x,    \
-                                                                         float *out, Tasks tasks, unsigned n,        \
+    extern "C" __global__ __launch_bounds__(WARP *WARPS) void moe_##name(const void *w, const void *x, float *out,   \
+                                                                         Tasks tasks, unsigned n,                    \
                                                                          unsigned segments) {                        \
         const unsigned row = blockIdx.x * WARPS + threadIdx.y;                                                       \
         if (row >= n) return;                                                                                        \
@@ -90,15 +162,12 @@ FOR_EACH_FORMAT(VECS)
                 continue;                                                                                            \
             }                                                                                                        \
             const uint8_t *weights = weight_row<F>(w, static_cast<size_t>(task.expert) * n + row, segments);         \
-            const ActivationBlock *activations = x + static_cast<size_t>(task.input) * segments;                     \
-            float sum = 0;                                                                                           \
-            for (unsigned s = threadIdx.x; s < segments; s += WARP) {                                                \
-                Segment segment;                                                                                     \
-                load_segment<F>(weights, s, segment);                                                                \
-                sum += dot<F>(segment, activations[s]);                                                              \
-            }                                                                                                        \
-            sum = warp_sum(sum);                                                                                     \
+            float sums[1][1] = {};                                                                                   \
+            add_products<F, 1, 1>(&weights, x, task.input, segments, 1, threadIdx.x, WARP, sums);                    \
+            const float sum = warp_sum(sums[0][0]);                                                                  \
             if (threadIdx.x == 0) out[static_cast<size_t>(task.output) * n + row] = task.scale * sum;                \
         }                                                                                                            \
     }
+#ifndef VEC_VARIANTS
 FOR_EACH_FORMAT(MOE)
+#endif

@@ -1,6 +1,6 @@
 // Quantization on the device.
 //
-//   quantize_activations   f32, f16 or bf16 to the blocks that the products read: eight lanes for each block
+//   quantize_activations   f32, f16 or bf16 to the rows that the products read: eight lanes for 32 elements
 //   quantize_blocks_<t>    f32 to GGML blocks, bit for bit what candle's CPU quantizer makes: a thread for each block
 //
 // <t> is q4_0, q4_1, q5_0, q5_1, q8_0 or q8_1. Rust's `as` saturates and turns NaN into 0, its f32::max and f32::min
@@ -24,15 +24,15 @@ template <class T> static __device__ __forceinline__ void load_word(const void *
     for (unsigned i = 0; i < 4; ++i) values[i] = static_cast<float>(from[i]);
 }
 
-extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_activations(const void *x, ActivationBlock *out,
-                                                                                         size_t blocks, int type) {
+extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_activations(const void *x, void *out,
+                                                                                         unsigned blocks, unsigned segments,
+                                                                                         int type) {
     const unsigned lane = threadIdx.x % BLOCK_LANES;
-    const size_t own = (static_cast<size_t>(blockIdx.x) * ACTIVATION_WARPS + threadIdx.y) * (WARP / BLOCK_LANES) +
-                       threadIdx.x / BLOCK_LANES;
+    const unsigned own = (blockIdx.x * ACTIVATION_WARPS + threadIdx.y) * (WARP / BLOCK_LANES) + threadIdx.x / BLOCK_LANES;
     // Lanes beyond the last block repeat it, so that all of a warp exchange values; they store nothing.
-    const size_t block = own < blocks ? own : blocks - 1;
+    const unsigned block = own < blocks ? own : blocks - 1;
     float values[4];
-    const size_t first = block * SEGMENT + 4 * lane;
+    const size_t first = static_cast<size_t>(block) * SEGMENT + 4 * lane;
     if (type == FLOAT16) {
         load_word<f16>(x, first, values);
     } else if (type == BFLOAT16) {
@@ -71,10 +71,15 @@ extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_ac
     for (unsigned distance = 1; distance < BLOCK_LANES / 2; distance *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
 
     if (own >= blocks) return;
-    ActivationBlock &to = out[block];
-    to.q[lane] = word;
-    if (lane % (BLOCK_LANES / 2) == 0) to.sum[lane / (BLOCK_LANES / 2)] = static_cast<int16_t>(sum);
-    if (lane == 0) to.scale = largest < INFINITY ? scale : NAN;
+    // The row is written where it is read from, by the same rule.
+    const unsigned row = block / segments, segment = block % segments;
+    const ActivationRow to(out, row, segments);
+    constexpr unsigned HALF_LANES = BLOCK_LANES / 2;
+    const unsigned place = ActivationRow::place(2 * segment + lane / HALF_LANES) + lane % HALF_LANES * 4;
+    *reinterpret_cast<int *>(const_cast<uint8_t *>(to.integers) + place) = word;
+    ActivationScale &scales = const_cast<ActivationScale *>(to.scales)[segment];
+    if (lane % (BLOCK_LANES / 2) == 0) scales.sum[lane / (BLOCK_LANES / 2)] = static_cast<int16_t>(sum);
+    if (lane == 0) scales.scale = largest < INFINITY ? scale : NAN;
 }
 
 // ---- GGML blocks ------------------------------------------------------------------------------------------------

@@ -66,13 +66,18 @@ struct Line {
     }
 
     template <class F>
-    __device__ __forceinline__ void load_activations(const ActivationBlock *row, unsigned s, unsigned segments) {
+    __device__ __forceinline__ void load_activations(const ActivationRow &row, unsigned s, unsigned segments) {
 #pragma unroll
         for (unsigned d = 0; d < DEPTH; ++d) {
             const bool exists = F::SEGMENTS > 1 || s + d < segments;
-            const ActivationBlock block = row[exists ? s + d : s];
+            const unsigned own = exists ? s + d : s;
+            const ActivationScale block = row.scale(own);
 #pragma unroll
-            for (unsigned i = 0; i < WORDS; ++i) q[d][i] = block.q[i];
+            for (unsigned half = 0; half < 2; ++half) {
+                const ActivationHalf words = row.half(2 * own + half);
+#pragma unroll
+                for (unsigned i = 0; i < WORDS / 2; ++i) q[d][half * (WORDS / 2) + i] = words.q[i];
+            }
             scale[d][0] = exists ? block.scale : 0.0f;
             if (!Scales<F>::OFFSET) continue;
             if (F::HALVES == 1) {
@@ -300,7 +305,7 @@ template <class F, class S> struct Pieces {
 /// neither, by its number.
 template <class F, class S>
 static __device__ __forceinline__ void add_tile(Pieces<F, S> &lds, Results<F, S> &results, const uint8_t *row,
-                                                const ActivationBlock *column, unsigned segments) {
+                                                const ActivationRow &column, unsigned segments) {
     constexpr unsigned COUNT = Pieces<F, S>::COUNT;
     const bool loads_weights = threadIdx.x < S::ROWS;
     const bool loads_activations = !loads_weights && threadIdx.x < S::ROWS + S::COLUMNS;

@@ -6,7 +6,7 @@
 //   moe_tile_<t>     of 64 x 32, the activations being those that one expert multiplies
 //                    (moe_plan of dense.hip sorts them)
 //
-// <t> is a format of formats.h. Weights are [n, k], activations ActivationBlock[rows][k / 32], results [rows, n] in
+// <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
 // f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
 #include "tile.h"
 #include "experts.h"
@@ -16,7 +16,7 @@ typedef Shape<64, 32, 128, 2> Small;
 typedef Shape<128, 128, 256, 2> Large;
 
 template <class F, class S>
-static __device__ __forceinline__ void tile(const void *w, const ActivationBlock *x, void *out, unsigned n,
+static __device__ __forceinline__ void tile(const void *w, const void *x, void *out, unsigned n,
                                             unsigned segments, unsigned rows, int type) {
     __shared__ Pieces<F, S> lds;
     const unsigned first_row = blockIdx.x * S::ROWS;
@@ -25,7 +25,7 @@ static __device__ __forceinline__ void tile(const void *w, const ActivationBlock
     for (unsigned first_column = blockIdx.y * S::COLUMNS; first_column < rows; first_column += gridDim.y * S::COLUMNS) {
         const unsigned column = min(first_column + (threadIdx.x - S::ROWS) % S::COLUMNS, rows - 1);
         Results<F, S> results;
-        add_tile<F, S>(lds, results, row, x + static_cast<size_t>(column) * segments, segments);
+        add_tile<F, S>(lds, results, row, ActivationRow(x, column, segments), segments);
         results.each([&](unsigned row, unsigned column, float value) {
             const unsigned to_row = first_row + row, to_column = first_column + column;
             if (to_row < n && to_column < rows) {
@@ -37,14 +37,14 @@ static __device__ __forceinline__ void tile(const void *w, const ActivationBlock
 
 #define TILE(prefix, name, F, S)                                                                                      \
     extern "C" __global__ __launch_bounds__(S::THREADS) void prefix##_##name(                                         \
-        const void *w, const ActivationBlock *x, void *out, unsigned n, unsigned segments, unsigned rows, int type) { \
+        const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned rows, int type) { \
         tile<F, S>(w, x, out, n, segments, rows, type);                                                               \
     }
 #define TILES(name, F) TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
 FOR_EACH_FORMAT(TILES)
 
 template <class F, class S>
-static __device__ __forceinline__ void moe_tile(const void *w, const ActivationBlock *x, float *out, const Tasks &tasks,
+static __device__ __forceinline__ void moe_tile(const void *w, const void *x, float *out, const Tasks &tasks,
                                                 const ExpertPlan &plan, unsigned n, unsigned segments) {
     __shared__ Pieces<F, S> lds;
     __shared__ PlannedLine lines[S::COLUMNS];
@@ -59,7 +59,7 @@ static __device__ __forceinline__ void moe_tile(const void *w, const ActivationB
         const size_t row = static_cast<size_t>(group.expert) * n + min(first_row + threadIdx.x % S::ROWS, n - 1);
         const unsigned input = lines[(threadIdx.x - S::ROWS) % S::COLUMNS].input;
         Results<F, S> results;
-        add_tile<F, S>(lds, results, weight_row<F>(w, row, segments), x + static_cast<size_t>(input) * segments, segments);
+        add_tile<F, S>(lds, results, weight_row<F>(w, row, segments), ActivationRow(x, input, segments), segments);
         results.each([&](unsigned row, unsigned column, float value) {
             const unsigned to_row = first_row + row;
             if (to_row < n && column < group.count) {
@@ -74,7 +74,7 @@ static __device__ __forceinline__ void moe_tile(const void *w, const ActivationB
 
 #define MOE_TILE(name, F)                                                                                         \
     extern "C" __global__ __launch_bounds__(Small::THREADS) void moe_tile_##name(                                 \
-        const void *w, const ActivationBlock *x, float *out, Tasks tasks, ExpertPlan plan, unsigned n,            \
+        const void *w, const void *x, float *out, Tasks tasks, ExpertPlan plan, unsigned n,            \
         unsigned segments) {                                                                                      \
         moe_tile<F, Small>(w, x, out, tasks, plan, n, segments);                                                  \
     }
