@@ -71,9 +71,9 @@ template <unsigned ALIGNED> static __device__ __forceinline__ void nibble_halves
     }
 }
 
-/// Bits 0 to 3 of `bits`, each as bit `AT` of one byte.
+/// Bits 0 to 3 of `bits`, each as bit `AT` of one byte: the factor has a bit for each, and no two products meet.
 template <unsigned AT> static __device__ __forceinline__ int spread_bits(unsigned bits) {
-    return static_cast<int>(((bits & 1u) | (bits & 2u) << 7 | (bits & 4u) << 14 | (bits & 8u) << 21) << AT);
+    return static_cast<int>((((bits & 15u) * 0x00204081u) & 0x01010101u) << AT);
 }
 
 /// Adds the fifth bits, one a bit of `high`.

@@ -2,13 +2,13 @@
 // geometry, choice among them) is candle-core/src/quantized/rocm/own.rs.
 //
 //   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations: a workgroup for each few rows of the weights
-//   moe_<t>       a row of activations with the weights of one expert, picked on the device
+//   moe_<t>       a row of activations with the weights of one expert, picked on the device: likewise
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
 // f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
 #include "portions.h"
 
-constexpr unsigned WARPS = 4;  // of a workgroup of vec, which share each of its rows of the weights, and of moe
+constexpr unsigned WARPS = 4;  // of a workgroup; they share each of its rows of the weights
 
 /// What a workgroup of vec does for up to COLUMNS rows of activations. Measured on an H100: docs/performance.md.
 template <unsigned COLUMNS> struct VecShape {
@@ -103,18 +103,19 @@ static __device__ __forceinline__ void add_products(const uint8_t *const *weight
     }
 }
 
-// ---- vec --------------------------------------------------------------------------------------------------------
-
-template <class F, unsigned COLUMNS, unsigned ROWS>
-static __device__ __forceinline__ void vec(const void *w, const void *x, void *out, unsigned n, unsigned segments,
-                                           unsigned columns, int type) {
+/// The products of the workgroup's ROWS of `n` rows of weights, those of matrix number `matrix`, with `columns` rows of
+/// activations. Calls `store(row, column, value)` in one thread for each. All threads of WARPS warps call it.
+template <class F, unsigned COLUMNS, unsigned ROWS, class T>
+static __device__ __forceinline__ void multiply_rows(const void *w, size_t matrix, const void *x, size_t first_column,
+                                                     unsigned n, unsigned segments, unsigned columns, T store) {
     const unsigned first = blockIdx.x * ROWS;
     const uint8_t *weights[ROWS];
     // Rows beyond the last repeat it and are not stored.
 #pragma unroll
-    for (unsigned r = 0; r < ROWS; ++r) weights[r] = weight_row<F>(w, min(first + r, n - 1), segments);
+    for (unsigned r = 0; r < ROWS; ++r) weights[r] = weight_row<F>(w, matrix * n + min(first + r, n - 1), segments);
     float sums[ROWS][COLUMNS] = {};
-    add_products<F, ROWS, COLUMNS>(weights, x, 0, segments, columns, threadIdx.y * WARP + threadIdx.x, WARPS * WARP, sums);
+    add_products<F, ROWS, COLUMNS>(weights, x, first_column, segments, columns, threadIdx.y * WARP + threadIdx.x,
+                                   WARPS * WARP, sums);
 
     // Each warp leaves its part of the results; then a thread adds up one result.
     constexpr unsigned RESULTS = ROWS * COLUMNS;
@@ -131,43 +132,54 @@ static __device__ __forceinline__ void vec(const void *w, const void *x, void *o
     if (row >= n || column >= columns) return;
     float sum = 0;
 #pragma unroll
-    for (unsigned w = 0; w < WARPS; ++w) sum += parts[w][threadIdx.x];
-    store_float(out, static_cast<size_t>(column) * n + row, type, sum);
+    for (unsigned warp = 0; warp < WARPS; ++warp) sum += parts[warp][threadIdx.x];
+    store(row, column, sum);
 }
 
-#ifndef VEC_VARIANTS
+// ---- vec --------------------------------------------------------------------------------------------------------
+
 #define VEC(name, F, COLUMNS)                                                                                        \
     extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(                                        \
         const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned columns, int type) {        \
-        vec<F, COLUMNS, VecShape<COLUMNS>::ROWS>(w, x, out, n, segments, columns, type);                             \
+        multiply_rows<F, COLUMNS, VecShape<COLUMNS>::ROWS>(                                                          \
+            w, 0, x, 0, n, segments, columns, [&](unsigned row, unsigned column, float value) {                      \
+                store_float(out, static_cast<size_t>(column) * n + row, type, value);                                \
+            });                                                                                                      \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
-#endif
 
 // ---- moe --------------------------------------------------------------------------------------------------------
 
 #include "experts.h"
 
+/// Rows of the weights of a workgroup.
+constexpr unsigned MOE_ROWS = WARPS;
+static_assert(MOE_ROWS == VecShape<1>::ROWS, "what vec takes for one row of activations was measured");
+
+template <class F>
+static __device__ __forceinline__ void moe(const void *w, const void *x, float *out, const Tasks &tasks, unsigned n,
+                                           unsigned segments) {
+    for (unsigned t = blockIdx.y; t < tasks.count; t += gridDim.y) {
+        Task task;
+        if (!tasks.find(t, task)) {
+            const unsigned row = blockIdx.x * MOE_ROWS + threadIdx.y;
+            if (threadIdx.x == 0 && row < n) tasks.refuse(t, task, out, n, row);
+            continue;
+        }
+        multiply_rows<F, 1, MOE_ROWS>(w, task.expert, x, task.input, n, segments, 1,
+                                      [&](unsigned row, unsigned, float value) {
+                                          out[static_cast<size_t>(task.output) * n + row] = task.scale * value;
+                                      });
+        // The next task's parts take the place of these.
+        __syncthreads();
+    }
+}
+
 #define MOE(name, F)                                                                                                 \
     extern "C" __global__ __launch_bounds__(WARP *WARPS) void moe_##name(const void *w, const void *x, float *out,   \
                                                                          Tasks tasks, unsigned n,                    \
                                                                          unsigned segments) {                        \
-        const unsigned row = blockIdx.x * WARPS + threadIdx.y;                                                       \
-        if (row >= n) return;                                                                                        \
-        for (unsigned t = blockIdx.y; t < tasks.count; t += gridDim.y) {                                             \
-            Task task;                                                                                               \
-            if (!tasks.find(t, task)) {                                                                              \
-                if (threadIdx.x == 0) tasks.refuse(t, task, out, n, row);                                            \
-                continue;                                                                                            \
-            }                                                                                                        \
-            const uint8_t *weights = weight_row<F>(w, static_cast<size_t>(task.expert) * n + row, segments);         \
-            float sums[1][1] = {};                                                                                   \
-            add_products<F, 1, 1>(&weights, x, task.input, segments, 1, threadIdx.x, WARP, sums);                    \
-            const float sum = warp_sum(sums[0][0]);                                                                  \
-            if (threadIdx.x == 0) out[static_cast<size_t>(task.output) * n + row] = task.scale * sum;                \
-        }                                                                                                            \
+        moe<F>(w, x, out, tasks, n, segments);                                                                       \
     }
-#ifndef VEC_VARIANTS
 FOR_EACH_FORMAT(MOE)
-#endif
