@@ -29,9 +29,9 @@ rocm_build=(
 # shellcheck disable=SC2034
 emulated_targets=(gfx1100 gfx90a gfx942 gfx1030 gfx1201)
 
-# Cards of the same families that take the generic code objects, one for each of those.
+# Cards of the same families that take the generic code objects, one for each of those in the default build.
 # shellcheck disable=SC2034
-generic_cards=(gfx1031 gfx1103 gfx1200 gfx906)
+generic_cards=(gfx1031 gfx1103 gfx1200)
 
 # Tests, by a part of their names, about the emulator's own variables and checks: left out on a real card.
 # shellcheck disable=SC2034
