@@ -111,11 +111,9 @@ on_card() { # TARGET
 # The AMD card of this machine.
 on_hardware() {
     local skip
-    skip=$(printf -- '--skip %s ' "${emulator_only[@]}")
-    # shellcheck disable=SC2086 # words
-    step rocm-core-card cargo test -p candle-core --features rocm --test 'rocm_*' -- $skip
-    # shellcheck disable=SC2086
-    step rocm-nn-card cargo test -p candle-nn --features rocm --test 'rocm_*' -- $skip
+    mapfile -t skip < <(printf -- '--skip\n%s\n' "${emulator_only[@]}")
+    step rocm-core-card cargo test -p candle-core --features rocm --test 'rocm_*' -- "${skip[@]}"
+    step rocm-nn-card cargo test -p candle-nn --features rocm --test 'rocm_*' -- "${skip[@]}"
     step upstream-card scripts/count_device_tests.sh --run
     step rocm-examples-card cargo test -p candle-examples --features rocm --test 'rocm_*'
 }

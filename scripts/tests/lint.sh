@@ -7,5 +7,6 @@ examples=(quantize_gguf small-gguf quantized quantized-{gemma,glm4,lfm2,phi,qwen
 mapfile -t examples < <(printf -- '--example\n%s\n' "${examples[@]}")
 check 'clippy, with rocm' cargo clippy --quiet "${rocm_build[@]}" --lib "${examples[@]}" --test 'rocm_*' -- -D warnings
 check 'clippy, own crates' cargo clippy --quiet -p candle-hip -p hip-emulator -p hip-nvidia --all-targets -- -D warnings
+check 'clippy, bench' cargo clippy --quiet -p candle-bench --features rocm --all-targets -- -D warnings
 check 'clippy, kernels' cargo clippy --quiet -p candle-kernels --no-default-features --features rocm --all-targets -- -D warnings
 check 'clippy, feature off' cargo clippy --quiet -p candle-core --lib -- -D warnings
