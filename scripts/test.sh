@@ -60,13 +60,13 @@ step() { # NAME COMMAND...
     [ "$outcome" = ok ] || tail -n 60 "$log" | sed 's/^/    /'
 }
 
-# Runs FUNCTION for each of the ARGUMENTS, two at a time.
-two_at_a_time() { # FUNCTION ARGUMENT...
-    local run=$1 argument
-    shift
-    for argument in "$@"; do
+# Runs the commands, two at a time.
+two_at_a_time() { # COMMAND... (one word with its arguments)
+    local command
+    for command in "$@"; do
         while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
-        "$run" "$argument" &
+        # shellcheck disable=SC2086 # words
+        $command &
     done
     wait
 }
@@ -119,8 +119,7 @@ on_hardware() {
 }
 
 [ ${#cards[@]} = 0 ] || ! amd_card || [ -z "$(hip_runtime)" ] || on_hardware
-two_at_a_time on_target "${archs[@]}"
-two_at_a_time on_card "${cards[@]}"
+two_at_a_time "${archs[@]/#/on_target }" "${cards[@]/#/on_card }"
 step conformance $tests/conformance.sh
 step refusals $tests/refusals.sh
 step without-rocm $tests/without_rocm.sh
