@@ -85,7 +85,10 @@ prepare() {
     trap 'rm -rf "$work"' EXIT
     tar -C "$work" -xJf "$pack/pack.tar.xz"
     mkdir -p "$out"
+    bench=("$work/candle-bench")
     [ -e "$work/libhip_nvidia.so" ] || return 0
+    # Where the build had only a stand-in for libcuda, the linker left it out.
+    bench=(env LD_PRELOAD=libcuda.so.1 "$work/candle-bench")
     command -v nvidia-smi >/dev/null || fail "nvidia-smi is missing: this pack is for an NVIDIA card and its driver"
     nvidia-smi --query-gpu=name,driver_version,compute_cap,memory.total --format=csv,noheader | tee "$out/card.txt"
     export CANDLE_HIP_LIBRARY=$work/libhip_nvidia.so CANDLE_ROCBLAS_LIBRARY=$work/libhip_nvidia.so
@@ -101,7 +104,7 @@ prepare() {
 measure() { # NAME OPTIONS...
     local name=$1
     shift
-    "$work/candle-bench" --json "$out/$name.json" "$@" >"$out/$name.md" 2> >(tee "$out/$name.log" >&2)
+    "${bench[@]}" --json "$out/$name.json" "$@" >"$out/$name.md" 2> >(tee "$out/$name.log" >&2)
 }
 
 # What a decoded token costs: two runs that differ in the number of tokens.
@@ -110,7 +113,7 @@ trace() { # LANE MODEL TYPE
     for tokens in 8 40; do
         # One round besides the first: each token is decoded twice.
         CUDA_INJECTION64_PATH=$work/libtrace.so CANDLE_BENCH_TRACE=$work/$tokens.tsv CANDLE_BENCH_TRACE_KERNELS=1 \
-            "$work/candle-bench" --groups model --lanes "$1" --models "$2" --model-types "$3" --rounds 1 --decode "$tokens" \
+            "${bench[@]}" --groups model --lanes "$1" --models "$2" --model-types "$3" --rounds 1 --decode "$tokens" \
             >/dev/null 2>"$out/trace-$name.log" || {
             say "tracing $name failed: $(tail -n 3 "$out/trace-$name.log")"
             return 0

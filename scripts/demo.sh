@@ -3,7 +3,7 @@
 #
 #   scripts/demo.sh [--arch A] [--model F] [--prompt P] [--device D] [--type T] [--tokens N] [--kernels LIST]
 #
-#   --arch    run on this target, emulated (gfx1100, gfx90a, gfx942, gfx1030, gfx1201). Without it: the AMD card if there is one,
+#   --arch    run on this target, emulated (gfx1100, gfx90a, gfx942, gfx1030, gfx1201, gfx1103 …). Without it: the AMD card if there is one,
 #             else gfx1100, emulated
 #   --model   a GGUF file with its tokenizer (default: the demo model of this repository)
 #   --prompt  what to ask (default: "Who are you?")
@@ -32,8 +32,8 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-if [ -n "$arch" ] && [[ " ${emulated_targets[*]} " != *" $arch "* ]]; then
-    fail "--arch $arch: the emulator knows ${emulated_targets[*]}"
+if [ -n "$arch" ] && [[ " ${emulated_targets[*]} ${generic_cards[*]} " != *" $arch "* ]]; then
+    fail "--arch $arch: the emulator knows ${emulated_targets[*]} ${generic_cards[*]}"
 fi
 [[ $tokens =~ ^[1-9][0-9]*$ ]] || fail "--tokens $tokens: a number from 1 on"
 model=${model:-$root/demo-model/candle-rocm-demo-f16.gguf}

@@ -25,9 +25,20 @@ rocm_build=(
     --features "candle-core/rocm candle-nn/rocm candle-examples/rocm"
 )
 
-# Targets that the emulator imitates, and that the build compiles kernels for without being told.
+# Targets that the emulator imitates and kernels are tuned for: each has code objects of its own in the default build.
 # shellcheck disable=SC2034
-emulated_targets=(gfx1100 gfx90a)
+emulated_targets=(gfx1100 gfx90a gfx942 gfx1030 gfx1201)
+
+# Cards of the same families that take the generic code objects, one for each of those in the default build.
+# shellcheck disable=SC2034
+generic_cards=(gfx1031 gfx1103 gfx1200)
+
+# Tests, by a part of their names, about the emulator's own variables and checks: left out on a real card.
+# shellcheck disable=SC2034
+emulator_only=(
+    exhausted_memory nothing_is_left access_out_of_bounds a_code_object_for_another_target two_devices
+    a_code_object_of_the_users_own exhaustion:: fork:: loss:: soak:: threads::share_a_device
+)
 
 # The emulator's library in the folder of a profile.
 emulator_library() { # PROFILE_FOLDER

@@ -133,9 +133,8 @@ run_all() {
     local program name type case skip
     export -f words same_words fail say
     export work root
-    # Cases about the emulator's own variables and checks, or that need code objects of two AMD targets.
-    skip=(--skip exhausted_memory --skip nothing_is_left --skip access_out_of_bounds --skip a_code_object_for_another_target
-        --skip two_devices --skip a_code_object_of_the_users_own --skip docs_quantized_is_current)
+    # A document is about AMD's targets.
+    mapfile -t skip < <(printf -- '--skip\n%s\n' "${emulator_only[@]}" docs_quantized_is_current)
     if [ -n "$sanitize" ]; then
         # racecheck (CUDA 13.0) does not come to an end where several host threads launch: a process for each test.
         for program in "$work"/tests/candle-core-rocm_quantized*; do

@@ -3,24 +3,26 @@
 #
 #   scripts/test.sh [--arch A] [--quick] [--only PATTERN]
 #
-#   --arch   emulate this target only (default: every one the emulator has)
+#   --arch   emulate this target only (default: the tuned ones of each family, cards that take generic code objects, and the
+#            AMD card of this machine if there is one)
 #   --quick  leave out formatting, lints and the export of the patch series
 #   --only   steps whose name matches the shell pattern, such as 'rocm-*' or build
 #
 # Each step's output goes to target/test-logs/NAME.log; of one that failed, the end is shown. A step in which no test ran has
-# failed. The exit status is 0 when all passed.
+# failed. The exit status is 0 when all passed. Targets take their turns two at a time: much of a test's time one thread waits
+# for another.
 set -euo pipefail
 
 # shellcheck source=scripts/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
 
-archs=("${emulated_targets[@]}") quick='' only='*'
+archs=("${emulated_targets[@]}") cards=("${generic_cards[@]}") quick='' only='*'
 while [ $# -gt 0 ]; do
     case $1 in
     --arch | --only)
         [ $# -ge 2 ] || fail "$1 needs a value"
-        if [ "$1" = --only ]; then only=$2; else archs=("$2"); fi
+        if [ "$1" = --only ]; then only=$2; else archs=("$2") cards=(); fi
         shift 2
         ;;
     --quick) quick=1 && shift ;;
@@ -31,8 +33,9 @@ done
 [[ " ${emulated_targets[*]} " == *" ${archs[0]} "* ]] || fail "--arch ${archs[0]}: the emulator knows ${emulated_targets[*]}"
 
 logs=$target/test-logs
-results=() n_ok=0 n_failed=0
 mkdir -p "$logs"
+results=$(mktemp)
+trap 'rm -f "$results"' EXIT
 # Nothing of the caller's chooses another device behind the tests' back.
 unset CANDLE_HIP_LIBRARY HIP_EMULATOR_ARCH
 export CARGO_TERM_COLOR=never
@@ -45,7 +48,6 @@ step() { # NAME COMMAND...
     shift
     # shellcheck disable=SC2053 # a pattern
     [[ $name == $only ]] || return 0
-    printf '%-22s ' "$name"
     timeout --kill-after=10 1500 "$@" >"$log" 2>&1 </dev/null || status=$?
     if [ $status != 0 ]; then
         outcome="failed (status $status)"
@@ -54,14 +56,19 @@ step() { # NAME COMMAND...
     else
         outcome='ok'
     fi
-    printf '%s, %s tests, %s s\n' "$outcome" "$(tests_in "$log")" $((SECONDS - started))
-    results+=("$(printf '%-22s %-22s %5s s %5s tests' "$name" "$outcome" $((SECONDS - started)) "$(tests_in "$log")")")
-    if [ "$outcome" = ok ]; then
-        n_ok=$((n_ok + 1))
-    else
-        n_failed=$((n_failed + 1))
-        tail -n 60 "$log" | sed 's/^/    /'
-    fi
+    printf '%-22s %-22s %5s s %5s tests\n' "$name" "$outcome" $((SECONDS - started)) "$(tests_in "$log")" | tee -a "$results"
+    [ "$outcome" = ok ] || tail -n 60 "$log" | sed 's/^/    /'
+}
+
+# Runs the commands, two at a time.
+two_at_a_time() { # COMMAND... (one word with its arguments)
+    local command
+    for command in "$@"; do
+        while [ "$(jobs -rp | wc -l)" -ge 2 ]; do wait -n; done
+        # shellcheck disable=SC2086 # words
+        $command &
+    done
+    wait
 }
 
 tests=scripts/tests
@@ -78,16 +85,42 @@ step nvidia cargo test -p hip-nvidia
 step kernels cargo test -p candle-kernels --no-default-features --features rocm
 step upstream cargo test -p candle-core
 step build $tests/build.sh
-for arch in "${archs[@]}"; do
-    emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
+step docs $tests/docs.sh
+
+on_target() { # TARGET
+    local arch=$1
+    local emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
     step "lib-$arch" "${emulator[@]}" cargo test "${rocm_build[@]}" --lib
     step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
     step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'
     step "upstream-$arch" "${emulator[@]}" scripts/count_device_tests.sh --run
     step "rocm-examples-$arch" "${emulator[@]}" cargo test -p candle-examples --features rocm --test 'rocm_*'
     step "demo-$arch" $tests/demo.sh "$arch"
+    step "examples-$arch" $tests/examples.sh "$arch"
     step "words-$arch" $tests/words.sh "$arch"
-done
+}
+
+# A card without code objects of its own.
+on_card() { # TARGET
+    local emulator=(env HIP_EMULATOR_ARCH="$1" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
+    step "generic-$1" "${emulator[@]}" cargo test -p candle-core --features rocm \
+        --test rocm_operations --test rocm_gemm --test rocm_quantized --test rocm_quantized_experts
+    step "demo-$1" $tests/demo.sh "$1"
+}
+
+# The AMD card of this machine.
+on_hardware() {
+    local skip
+    mapfile -t skip < <(printf -- '--skip\n%s\n' "${emulator_only[@]}")
+    step rocm-core-card cargo test -p candle-core --features rocm --test 'rocm_*' -- "${skip[@]}"
+    step rocm-nn-card cargo test -p candle-nn --features rocm --test 'rocm_*' -- "${skip[@]}"
+    step upstream-card scripts/count_device_tests.sh --run
+    step rocm-examples-card cargo test -p candle-examples --features rocm --test 'rocm_*'
+}
+
+[ ${#cards[@]} = 0 ] || ! amd_card || [ -z "$(hip_runtime)" ] || on_hardware
+two_at_a_time "${archs[@]/#/on_target }" "${cards[@]/#/on_card }"
+step conformance $tests/conformance.sh
 step refusals $tests/refusals.sh
 step without-rocm $tests/without_rocm.sh
 if [ -z "$quick" ]; then
@@ -95,8 +128,9 @@ if [ -z "$quick" ]; then
     step export $tests/export.sh
 fi
 
-[ ${#results[@]} != 0 ] || fail "nothing is called '$only'"
+[ -s "$results" ] || fail "nothing is called '$only'"
 printf '\n'
-printf '%s\n' "${results[@]}"
-printf '%s passed, %s failed\n' "$n_ok" "$n_failed"
-[ "$n_failed" = 0 ]
+LC_ALL=C sort "$results"
+failed=$(grep -cE '^[^ ]+ +failed' "$results" || true)
+printf '%s passed, %s failed\n' $(($(wc -l <"$results") - failed)) "$failed"
+[ "$failed" = 0 ]

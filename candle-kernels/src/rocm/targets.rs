@@ -50,15 +50,16 @@ pub struct Target {
 #[rustfmt::skip]
 pub const TARGETS: &[Target] = &[
     Target { name: "gfx90a",          family: Family::Cdna2, wave_size: 64, isa_version: 9010,  code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: true },
-    Target { name: "gfx942",          family: Family::Cdna3, wave_size: 64, isa_version: 9402,  code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: false },
-    Target { name: "gfx1030",         family: Family::Rdna2, wave_size: 32, isa_version: 10300, code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: false },
+    Target { name: "gfx942",          family: Family::Cdna3, wave_size: 64, isa_version: 9402,  code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: true },
+    Target { name: "gfx1030",         family: Family::Rdna2, wave_size: 32, isa_version: 10300, code_object_version: 5, dot4: Dot4::Sdot4,  min_llvm: 17, default: true },
     Target { name: "gfx1100",         family: Family::Rdna3, wave_size: 32, isa_version: 11000, code_object_version: 5, dot4: Dot4::Sudot4, min_llvm: 17, default: true },
-    Target { name: "gfx1201",         family: Family::Rdna4, wave_size: 32, isa_version: 12001, code_object_version: 5, dot4: Dot4::Sudot4, min_llvm: 19, default: false },
+    Target { name: "gfx1201",         family: Family::Rdna4, wave_size: 32, isa_version: 12001, code_object_version: 5, dot4: Dot4::Sudot4, min_llvm: 19, default: true },
+    // Vega has no packed dot product on all its chips: the quantized kernels take minutes to compile, and are slow.
     Target { name: "gfx9-generic",    family: Family::Gcn5,  wave_size: 64, isa_version: 9000,  code_object_version: 6, dot4: Dot4::None,   min_llvm: 19, default: false },
-    Target { name: "gfx9-4-generic",  family: Family::Cdna3, wave_size: 64, isa_version: 9402,  code_object_version: 6, dot4: Dot4::Sdot4,  min_llvm: 20, default: false },
-    Target { name: "gfx10-3-generic", family: Family::Rdna2, wave_size: 32, isa_version: 10300, code_object_version: 6, dot4: Dot4::Sdot4,  min_llvm: 19, default: false },
-    Target { name: "gfx11-generic",   family: Family::Rdna3, wave_size: 32, isa_version: 11003, code_object_version: 6, dot4: Dot4::Sudot4, min_llvm: 19, default: false },
-    Target { name: "gfx12-generic",   family: Family::Rdna4, wave_size: 32, isa_version: 12000, code_object_version: 6, dot4: Dot4::Sudot4, min_llvm: 19, default: false },
+    Target { name: "gfx9-4-generic",  family: Family::Cdna3, wave_size: 64, isa_version: 9402,  code_object_version: 6, dot4: Dot4::Sdot4,  min_llvm: 20, default: true },
+    Target { name: "gfx10-3-generic", family: Family::Rdna2, wave_size: 32, isa_version: 10300, code_object_version: 6, dot4: Dot4::Sdot4,  min_llvm: 19, default: true },
+    Target { name: "gfx11-generic",   family: Family::Rdna3, wave_size: 32, isa_version: 11003, code_object_version: 6, dot4: Dot4::Sudot4, min_llvm: 19, default: true },
+    Target { name: "gfx12-generic",   family: Family::Rdna4, wave_size: 32, isa_version: 12000, code_object_version: 6, dot4: Dot4::Sudot4, min_llvm: 19, default: true },
 ];
 
 /// An NVIDIA target. The columns about AMD compilers hold nothing.
