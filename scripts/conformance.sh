@@ -32,6 +32,7 @@ if [[ ! -e $wheel/tinygrad/runtime/autogen/amd/rdna3/str_pcode.py ]]; then
 fi
 objects=$wheel/objects
 rm -rf "$objects"
+mkdir -p "$wheel/work"
 scripts/compile_hip_kernels.sh --arch "$(IFS=, && echo "${targets[*]}")" --out "$objects" >/dev/null
 cargo build --quiet -p hip-emulator --examples
 PYTHONDONTWRITEBYTECODE=1 python3 hip-emulator/conformance/conform.py \

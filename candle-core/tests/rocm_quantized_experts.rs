@@ -4,23 +4,7 @@ use candle_core::{Device, Result, Tensor};
 use rand::{rngs::StdRng, Rng, SeedableRng};
 use std::sync::Mutex;
 
-const TYPES: [GgmlDType; 15] = [
-    GgmlDType::F32,
-    GgmlDType::F16,
-    GgmlDType::BF16,
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q8_1,
-    GgmlDType::Q2K,
-    GgmlDType::Q3K,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-    GgmlDType::Q8K,
-];
+mod rocm_types;
 
 /// A bad expert is reported to whoever waits next for the device: tests take turns.
 static DEVICE: Mutex<()> = Mutex::new(());
@@ -35,7 +19,7 @@ fn picked_experts_of_every_type() -> Result<()> {
     let _turn = DEVICE.lock().unwrap_or_else(|e| e.into_inner());
     let device = Device::new_rocm(0)?;
     let experts = 3;
-    for dtype in TYPES {
+    for dtype in rocm_types::all() {
         // Experts of 5 × 96 weights are no whole number of 256, which the translated kernel takes for granted.
         let (n, k) = if dtype.block_size() == 256 {
             (5, 256)
