@@ -72,6 +72,8 @@ have_certificates() { [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki
 have_pkg_config() { command -v pkg-config >/dev/null; }
 have_openssl() { command -v pkg-config >/dev/null && pkg-config --exists openssl; }
 have_shellcheck() { command -v shellcheck >/dev/null; }
+# AMD's pseudocode comes in a wheel from PyPI.
+have_pip() { python3 -m pip --version >/dev/null 2>&1; }
 
 have_amd_compiler() {
     [ -z "${CANDLE_HIP_CLANG:-}" ] || return 0
@@ -112,6 +114,7 @@ needs='
     pkg_config   pkg-config
     openssl      libssl-dev
     shellcheck   shellcheck
+    pip          python3-pip
     amd_compiler COMPILER
     bitcode      COMPILER
     libllvm      COMPILER
