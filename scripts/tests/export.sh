@@ -35,7 +35,8 @@ check 'git am' git -C "$scratch/am" am --quiet "$series.patches"/*.patch
     fail 'FAILED - git am makes another tree than the export'
 passed 'the patches make the same tree'
 
-export CARGO_TARGET_DIR=$target/export
+# The kernels are the ones that the build here has compiled.
+export CARGO_TARGET_DIR=$target/export CANDLE_HIP_CACHE=$target/rocm-kernels
 # The versions that are tested here.
 cp "$root/Cargo.lock" .
 for commit in "${commits[@]:1}"; do
