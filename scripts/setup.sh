@@ -160,12 +160,18 @@ install_packages() {
 
 install_rust() {
     if ! command -v cargo >/dev/null; then
-        local script
-        script=$(mktemp)
-        say "setup: no cargo here; installing Rust with rustup (https://sh.rustup.rs)"
-        curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs -o "$script" || fail "cannot download rustup: install Rust by hand (https://rustup.rs)"
-        sh "$script" -y --quiet --profile default --no-modify-path || fail "rustup failed: install Rust by hand (https://rustup.rs)"
-        rm -f "$script"
+        local folder from
+        folder=$(mktemp -d)
+        from=https://static.rust-lang.org/rustup/dist/$(uname -m)-unknown-linux-gnu
+        say "setup: no cargo here; installing Rust with rustup ($from)"
+        (cd "$folder" && curl --proto '=https' --tlsv1.2 -sSf -O "$from/rustup-init" -O "$from/rustup-init.sha256") ||
+            fail "cannot download rustup: install Rust by hand (https://rustup.rs)"
+        (cd "$folder" && printf '%s  rustup-init\n' "$(cut -d' ' -f1 rustup-init.sha256)" | sha256sum --quiet --check) ||
+            fail "rustup was damaged on its way: try again, or install Rust by hand (https://rustup.rs)"
+        chmod +x "$folder/rustup-init"
+        "$folder/rustup-init" -y --quiet --profile minimal --component rustfmt --component clippy --no-modify-path ||
+            fail "rustup failed: install Rust by hand (https://rustup.rs)"
+        rm -rf "$folder"
         PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
     fi
     local have want
