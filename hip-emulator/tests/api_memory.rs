@@ -2,7 +2,7 @@
 
 mod support;
 
-use hip_emulator::api::{copy, device, error, event, graph, memory, stream};
+use hip_emulator::api::{copy, device, error, event, memory, stream};
 use hip_emulator::memory::{Kind, Limits, Memory, MemoryError};
 use std::ffi::{c_void, CStr};
 use std::ptr::{null, null_mut};
@@ -441,13 +441,6 @@ fn two_devices_copy_to_each_other() {
     // SAFETY: as above.
     let code = unsafe { copy::hipMemcpyPeerAsync(far.0, 1, near.0, 5, 16, null_mut()) };
     assert_eq!(code, INVALID_DEVICE);
-}
-
-#[test]
-fn graphs_say_that_they_are_not_supported() {
-    device(0);
-    assert_eq!(graph::hipStreamBeginCapture(null_mut(), 1), NOT_SUPPORTED);
-    assert_eq!(graph::hipGraphLaunch(null_mut(), null_mut()), NOT_SUPPORTED);
 }
 
 #[test]

@@ -77,26 +77,24 @@ unsafe fn copy(
     if bytes == 0 {
         return Ok(());
     }
-    let _turn = stream.turn()?;
-    let to_block = check(
-        runtime,
-        "destination of the copy",
-        destination as u64,
-        bytes,
-        to,
-    )?;
-    let from_block = check(runtime, "source of the copy", source as u64, bytes, from)?;
-    // SAFETY: both ends are inside live blocks, held until here, or host memory that the caller
-    // vouches for. `copy` allows them to overlap.
-    unsafe { source.cast::<u8>().copy_to(destination.cast::<u8>(), bytes) };
-    if to_block.is_some() {
-        // What was never written stays so where it is copied to.
-        let source = from_block.is_some().then_some(source as u64);
-        runtime
-            .memory
-            .copied(destination as u64, bytes as u64, source);
-    }
-    Ok(())
+    let (destination, source) = (destination as u64, source as u64);
+    let move_bytes = move |runtime: &Runtime| {
+        let to_block = check(runtime, "destination of the copy", destination, bytes, to)?;
+        let from_block = check(runtime, "source of the copy", source, bytes, from)?;
+        // SAFETY: both ends are inside live blocks, held until here, or host memory that the caller
+        // vouches for, also when a captured copy runs later. `copy` allows them to overlap.
+        unsafe { (source as *const u8).copy_to(destination as *mut u8, bytes) };
+        if to_block.is_some() {
+            // What was never written stays so where it is copied to.
+            let source = from_block.is_some().then_some(source);
+            runtime.memory.copied(destination, bytes as u64, source);
+        }
+        Ok(())
+    };
+    stream.run(
+        |_| move_bytes(runtime),
+        || Ok(Box::new(move |runtime, _| move_bytes(runtime))),
+    )
 }
 
 macro_rules! copies {
@@ -206,16 +204,21 @@ fn fill<const N: usize>(
             format!("{address:#x} is not aligned for elements of {N} bytes"),
         ));
     }
-    let _turn = stream.turn()?;
-    let _block = check(runtime, "memory to fill", address, bytes, End::Device)?;
-    let destination = destination.cast::<[u8; N]>();
-    for index in 0..count {
-        // SAFETY: all `count` elements lie inside a live block that is held until the end; an array of
-        // bytes needs no alignment.
-        unsafe { destination.add(index).write(value) };
-    }
-    runtime.memory.wrote(address, address + bytes as u64);
-    Ok(())
+    let write = move |runtime: &Runtime| {
+        let _block = check(runtime, "memory to fill", address, bytes, End::Device)?;
+        let destination = address as *mut [u8; N];
+        for index in 0..count {
+            // SAFETY: all `count` elements lie inside a live block that is held until the end; an array
+            // of bytes needs no alignment.
+            unsafe { destination.add(index).write(value) };
+        }
+        runtime.memory.wrote(address, address + bytes as u64);
+        Ok(())
+    };
+    stream.run(
+        |_| write(runtime),
+        || Ok(Box::new(move |runtime, _| write(runtime))),
+    )
 }
 
 macro_rules! fills {

@@ -49,6 +49,7 @@ errors! {
     ErrorNoBinaryForGpu = 209, "the code object is for another target";
     ErrorFileNotFound = 301, "file not found";
     ErrorInvalidHandle = 400, "unknown or destroyed handle";
+    ErrorIllegalState = 401, "not possible in this state";
     ErrorNotFound = 500, "no such symbol";
     ErrorNotReady = 600, "work is still pending";
     ErrorIllegalAddress = 700, "a kernel touched memory that it may not touch";
@@ -59,6 +60,8 @@ errors! {
     ErrorHostMemoryNotRegistered = 713, "the host memory is not registered";
     ErrorLaunchFailure = 719, "a kernel failed";
     ErrorNotSupported = 801, "not supported by the emulator";
+    ErrorStreamCaptureUnsupported = 900, "not possible while a stream is capturing";
+    ErrorStreamCaptureInvalidated = 901, "the capture has failed";
     ErrorUnknown = 999, "unknown error";
 }
 

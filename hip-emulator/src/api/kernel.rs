@@ -2,11 +2,12 @@
 
 use super::error::{Code, HipError, Refusal};
 use super::module::FunctionHandle;
-use super::runtime::{call, give};
-use super::stream::StreamHandle;
+use super::runtime::{call, give, Runtime};
+use super::stream::{StreamHandle, Turn};
 use crate::code_object::KernelMetadata;
-use crate::launch::{Arguments, LaunchError, Request, MAX_LDS};
+use crate::launch::{Arguments, Function, LaunchError, Request, MAX_LDS};
 use std::ffi::{c_int, c_uint, c_void};
+use std::sync::Arc;
 
 /// Keys of the `extra` list (`HIP_LAUNCH_PARAM_*`).
 const END: usize = 3;
@@ -73,24 +74,40 @@ pub unsafe extern "C" fn hipModuleLaunchKernel(
             dynamic_lds,
             arguments,
         };
-        let mut turn = stream.turn()?;
-        match function.launch(&request, &runtime.memory, &runtime.recorder) {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                let sticky = matches!(error, LaunchError::Fault(_));
-                let refusal = Refusal::from(error);
-                if sticky {
-                    turn.fail(refusal.clone());
-                    if runtime.settings.sticky {
-                        runtime.devices[stream.device as usize]
-                            .loss
-                            .lose(refusal.clone());
-                    }
-                }
-                Err(refusal)
-            }
-        }
+        stream.run(
+            |turn| run(runtime, &function, &request, turn),
+            || {
+                let owned = function.own(&request)?;
+                let function = Arc::clone(&function);
+                Ok(Box::new(move |runtime, turn| {
+                    run(runtime, &function, &owned.request(), turn)
+                }))
+            },
+        )
     })
+}
+
+/// Runs a kernel; one that faults fails the stream.
+fn run(
+    runtime: &Runtime,
+    function: &Function,
+    request: &Request<'_>,
+    turn: &mut Turn<'_>,
+) -> Result<(), Refusal> {
+    let Err(error) = function.launch(request, &runtime.memory, &runtime.recorder) else {
+        return Ok(());
+    };
+    let sticky = matches!(error, LaunchError::Fault(_));
+    let refusal = Refusal::from(error);
+    if sticky {
+        turn.fail(refusal.clone());
+        if runtime.settings.sticky {
+            runtime.devices[function.device as usize]
+                .loss
+                .lose(refusal.clone());
+        }
+    }
+    Err(refusal)
 }
 
 /// # Safety

@@ -1,6 +1,7 @@
 //! Allocation: device memory, pinned host memory, registered host memory.
 
 use super::error::{Code, HipError, Refusal};
+use super::graph::expect_no_capture;
 use super::runtime::{call, give, Runtime};
 use super::stream::StreamHandle;
 use crate::memory::{Kind, MemoryError};
@@ -58,6 +59,7 @@ fn is_device(kind: Kind) -> bool {
 #[no_mangle]
 pub unsafe extern "C" fn hipMalloc(pointer: *mut *mut c_void, bytes: usize) -> HipError {
     call("hipMalloc", |runtime| {
+        expect_no_capture("hipMalloc")?;
         runtime.expect_current()?;
         // SAFETY: valid or null by HIP's contract.
         unsafe { allocate(runtime, pointer, bytes, Kind::Device(runtime.current())) }
@@ -82,6 +84,7 @@ pub unsafe extern "C" fn hipMallocAsync(
 #[no_mangle]
 pub extern "C" fn hipFree(pointer: *mut c_void) -> HipError {
     call("hipFree", |runtime| {
+        expect_no_capture("hipFree")?;
         free(runtime, pointer, "hipFree", is_device)?;
         runtime.expect_current()
     })

@@ -31,6 +31,9 @@ pub struct Runtime {
     pub events: Handles<super::event::Event>,
     pub modules: Handles<super::module::Module>,
     pub functions: Handles<Function>,
+    /// Captured, and made ready to be launched.
+    pub graphs: Handles<super::graph::Graph>,
+    pub executables: Handles<Arc<super::graph::Graph>>,
 }
 
 thread_local! {
@@ -61,6 +64,8 @@ impl Runtime {
             events: Handles::new("event", 2),
             modules: Handles::new("module", 3),
             functions: Handles::new("function", 4),
+            graphs: Handles::new("graph", 5),
+            executables: Handles::new("executable graph", 6),
             settings,
         })
     }

@@ -10,6 +10,7 @@
 //! `loss.rs` has what costs more than that.
 
 use super::error::{take_last_code, Code, HipError, Refusal};
+use super::graph::{Capture, Work};
 use super::runtime::{call, give, runtime, Runtime};
 use std::ffi::{c_int, c_uint, c_void};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -29,6 +30,7 @@ pub struct Stream {
     pub device: u32,
     pub flags: c_uint,
     failure: Mutex<Option<Failure>>,
+    pub capture: Capture,
 }
 
 /// The right to run work on a stream.
@@ -42,6 +44,7 @@ impl Stream {
             device,
             flags,
             failure: Mutex::new(None),
+            capture: Capture::default(),
         }
     }
 
@@ -50,8 +53,21 @@ impl Stream {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for other threads' work on this stream; refuses when it has failed.
+    /// Runs work now or, while the stream captures, keeps it. `owned` makes work that can be kept.
+    pub fn run(
+        &self,
+        now: impl FnOnce(&mut Turn<'_>) -> Result<(), Refusal>,
+        owned: impl FnOnce() -> Result<Work, Refusal>,
+    ) -> Result<(), Refusal> {
+        match self.capture.is_active() {
+            true => self.capture.keep(owned()?),
+            false => now(&mut self.turn()?),
+        }
+    }
+
+    /// Waits for other threads' work on this stream; refuses when it has failed, or captures.
     pub fn turn(&self) -> Result<Turn<'_>, Refusal> {
+        self.capture.refuse()?;
         let failure = self.lock();
         match &*failure {
             None => Ok(Turn { failure }),
@@ -64,6 +80,7 @@ impl Stream {
 
     /// Waits for other threads' work and takes the failure, if there is one.
     pub fn settle(&self) -> Result<(), Refusal> {
+        self.capture.refuse()?;
         match self.lock().take() {
             None => Ok(()),
             Some(failure) => Err(Refusal {

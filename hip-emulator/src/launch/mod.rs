@@ -42,6 +42,30 @@ pub struct Request<'a> {
     pub arguments: Arguments<'a>,
 }
 
+/// A request that keeps its arguments, to be launched again.
+#[derive(Debug, Clone)]
+pub struct OwnedRequest {
+    grid: [u32; 3],
+    block: [u32; 3],
+    dynamic_lds: u32,
+    /// The explicit part of the kernarg segment.
+    arguments: Vec<u8>,
+}
+
+impl OwnedRequest {
+    pub fn request(&self) -> Request<'_> {
+        Request {
+            grid: self.grid,
+            block: self.block,
+            dynamic_lds: self.dynamic_lds,
+            arguments: match self.arguments.is_empty() {
+                true => Arguments::None,
+                false => Arguments::Packed(&self.arguments),
+            },
+        }
+    }
+}
+
 /// Why a launch did not run to its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LaunchError {
@@ -90,6 +114,28 @@ impl Function {
             .map_err(|fault| LaunchError::Fault(fault.clone()))
     }
 
+    /// Checks a request and gives the kernarg segment.
+    fn check(&self, request: &Request<'_>) -> Result<Vec<u8>, LaunchError> {
+        self.check_geometry(request)?;
+        self.check_lds(request)?;
+        arguments::kernarg(&self.metadata, request).map_err(|what| LaunchError::Arguments {
+            kernel: self.kernel.name.clone(),
+            what,
+        })
+    }
+
+    /// The request with its arguments, checked, for launches to come.
+    pub fn own(&self, request: &Request<'_>) -> Result<OwnedRequest, LaunchError> {
+        let mut arguments = self.check(request)?;
+        arguments.truncate(self.metadata.explicit_end());
+        Ok(OwnedRequest {
+            grid: request.grid,
+            block: request.block,
+            dynamic_lds: request.dynamic_lds,
+            arguments,
+        })
+    }
+
     /// Runs the kernel to its end on the calling thread's time.
     pub fn launch(
         &self,
@@ -97,13 +143,7 @@ impl Function {
         memory: &Arc<Memory>,
         recorder: &Recorder,
     ) -> Result<Counters, LaunchError> {
-        self.check_geometry(request)?;
-        self.check_lds(request)?;
-        let bytes =
-            arguments::kernarg(&self.metadata, request).map_err(|what| LaunchError::Arguments {
-                kernel: self.kernel.name.clone(),
-                what,
-            })?;
+        let bytes = self.check(request)?;
         let program = self.program()?;
         let plan = packet::Plan::new(bytes.len(), self.metadata.kernarg_alignment);
         let mut block = memory.build(plan.size, plan.alignment, Kind::Launch(self.device))?;

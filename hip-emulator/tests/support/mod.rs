@@ -25,10 +25,13 @@ pub const INVALID_DEVICE: HipError = 101;
 pub const INVALID_IMAGE: HipError = 200;
 pub const NO_BINARY_FOR_GPU: HipError = 209;
 pub const INVALID_HANDLE: HipError = 400;
+pub const ILLEGAL_STATE: HipError = 401;
 pub const NOT_FOUND: HipError = 500;
 pub const ILLEGAL_ADDRESS: HipError = 700;
 pub const LAUNCH_FAILURE: HipError = 719;
 pub const NOT_SUPPORTED: HipError = 801;
+pub const CAPTURE_UNSUPPORTED: HipError = 900;
+pub const CAPTURE_INVALIDATED: HipError = 901;
 
 /// Makes this process have one device per target, device `number` being current on this thread.
 pub fn device(number: usize) {
@@ -185,8 +188,20 @@ pub fn tag(number: usize) -> *mut c_void {
     std::ptr::without_provenance_mut(number)
 }
 
-/// Launches with one packed buffer, as candle-hip does.
+/// Launches on the null stream.
 pub fn launch(
+    function: *mut c_void,
+    grid: [u32; 3],
+    block: [u32; 3],
+    lds: u32,
+    arguments: &[u8],
+) -> HipError {
+    launch_on(null_mut(), function, grid, block, lds, arguments)
+}
+
+/// Launches with one packed buffer, as candle-hip does.
+pub fn launch_on(
+    stream: *mut c_void,
     function: *mut c_void,
     grid: [u32; 3],
     block: [u32; 3],
@@ -212,7 +227,7 @@ pub fn launch(
             block[1],
             block[2],
             lds,
-            null_mut(),
+            stream,
             null_mut(),
             extra.as_mut_ptr(),
         )
