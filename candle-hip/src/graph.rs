@@ -22,7 +22,8 @@ unsafe impl Sync for Graph {}
 
 impl Stream {
     /// From now on work given to this stream is recorded instead of run, until
-    /// [`end_capture`](Stream::end_capture). Calls of this thread that wait or allocate fail meanwhile.
+    /// [`end_capture`](Stream::end_capture). Calls that wait for the stream fail meanwhile; allocating is allowed (the mode is
+    /// relaxed).
     ///
     /// # Errors
     /// [`Error::Unsupported`](crate::Error::Unsupported) when the runtime has no stream capture.
@@ -30,7 +31,7 @@ impl Stream {
         let library = self.device().library();
         let functions = library.graph_functions()?;
         self.device().make_current()?;
-        let mode = hipStreamCaptureMode::hipStreamCaptureModeThreadLocal;
+        let mode = hipStreamCaptureMode::hipStreamCaptureModeRelaxed;
         // SAFETY: the stream is live.
         let status = unsafe { (functions.hipStreamBeginCapture)(self.handle(), mode) };
         library.check("hipStreamBeginCapture", status, || {

@@ -6,9 +6,13 @@
 //!
 //! `CANDLE_ROCM_POOL=off` turns the lists off: each block has its exact size and goes straight back to HIP, so that
 //! a memory checker sees every bound and every free.
+//!
+//! A graph (graph.rs) reads and writes, at each launch, the memory that its work was recorded with. Blocks that were in use
+//! or came into use by the end of the recording therefore stay with the graph when they are released, until it is dropped.
 use candle_hip::{Device, DevicePtr};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Mutex;
 
 /// Blocks start at a multiple of this on every target; smaller requests share the class.
@@ -63,12 +67,67 @@ impl fmt::Display for PoolStatistics {
 pub(super) struct Block {
     pub(super) ptr: DevicePtr,
     size: usize,
+    /// How many blocks were handed out before this one.
+    serial: u64,
+}
+
+/// Names the memory of a graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct GraphId(u64);
+
+/// Blocks that wait for a graph to be dropped.
+struct GraphMemory {
+    id: GraphId,
+    /// Serials of the blocks handed out while the graph was being recorded; open until the recording ends.
+    recorded: Range<u64>,
+    /// Of those, the ones that the recorded work is done with: the work that is recorded next may have them.
+    again: BTreeMap<usize, Vec<Block>>,
+    held: Vec<Block>,
+}
+
+impl GraphMemory {
+    fn is_recording(&self) -> bool {
+        self.recorded.end == u64::MAX
+    }
+
+    /// Takes a released block that the graph's work may use.
+    fn keep(&mut self, block: Block) {
+        match self.is_recording() && self.recorded.contains(&block.serial) {
+            true => self.again.entry(block.size).or_default().push(block),
+            // From before the recording: its content is the work's input, at every launch.
+            false => self.held.push(block),
+        }
+    }
 }
 
 #[derive(Default)]
 struct Pool {
     free: BTreeMap<usize, Vec<DevicePtr>>,
     statistics: PoolStatistics,
+    serial: u64,
+    /// Oldest first; the last one may be being recorded.
+    graphs: Vec<GraphMemory>,
+}
+
+impl Pool {
+    /// A waiting block of a size class.
+    fn reuse(&mut self, size: usize) -> Option<DevicePtr> {
+        let recording = self.graphs.last_mut().filter(|graph| graph.is_recording());
+        let again = recording
+            .and_then(|graph| graph.again.get_mut(&size)?.pop())
+            .map(|block| block.ptr);
+        let ptr = again.or_else(|| self.free.get_mut(&size)?.pop())?;
+        self.statistics.cached_blocks -= 1;
+        self.statistics.cached_bytes -= size;
+        self.statistics.reused += 1;
+        Some(ptr)
+    }
+
+    /// The newest graph whose work may use a block.
+    fn graph_of(&mut self, block: &Block) -> Option<&mut GraphMemory> {
+        let mut graphs = self.graphs.iter_mut().rev();
+        graphs.find(|graph| block.serial < graph.recorded.end)
+    }
 }
 
 pub(super) struct Allocator {
@@ -104,16 +163,8 @@ impl Allocator {
         } else {
             bytes.max(1)
         };
-        let cached = {
-            let mut pool = self.pool();
-            let ptr = pool.free.get_mut(&size).and_then(Vec::pop);
-            if ptr.is_some() {
-                pool.statistics.cached_blocks -= 1;
-                pool.statistics.cached_bytes -= size;
-                pool.statistics.reused += 1;
-            }
-            ptr
-        };
+        // The lock is not held while HIP is asked.
+        let cached = self.pool().reuse(size);
         let ptr = match cached {
             Some(ptr) => ptr,
             None => self.ask_hip(size)?,
@@ -123,7 +174,9 @@ impl Allocator {
         s.used_blocks += 1;
         s.used_bytes += size;
         s.peak_bytes = s.peak_bytes.max(s.used_bytes);
-        Ok(Block { ptr, size })
+        let serial = pool.serial;
+        pool.serial += 1;
+        Ok(Block { ptr, size, serial })
     }
 
     fn ask_hip(&self, size: usize) -> Result<DevicePtr, candle_hip::Error> {
@@ -147,14 +200,76 @@ impl Allocator {
             let mut pool = self.pool();
             pool.statistics.used_blocks -= 1;
             pool.statistics.used_bytes -= block.size;
-            if self.pooled {
-                pool.statistics.cached_blocks += 1;
-                pool.statistics.cached_bytes += block.size;
-                pool.free.entry(block.size).or_default().push(block.ptr);
+            if !self.put(&mut pool, block) {
                 return;
             }
         }
         self.free(block.ptr);
+    }
+
+    /// Has a block that nobody uses wait in a list; whether HIP should have it back instead.
+    fn put(&self, pool: &mut Pool, block: Block) -> bool {
+        match pool.graph_of(&block) {
+            Some(graph) => graph.keep(block),
+            None if self.pooled => pool.free.entry(block.size).or_default().push(block.ptr),
+            None => return true,
+        }
+        pool.statistics.cached_blocks += 1;
+        pool.statistics.cached_bytes += block.size;
+        false
+    }
+
+    /// From now until [`end_recording`](Self::end_recording) blocks belong to a graph.
+    pub(super) fn begin_recording(&self) -> GraphId {
+        let mut pool = self.pool();
+        let id = GraphId(pool.serial);
+        // The next graph's number is another one.
+        pool.serial += 1;
+        let recorded = pool.serial..u64::MAX;
+        pool.graphs.push(GraphMemory {
+            id,
+            recorded,
+            again: BTreeMap::new(),
+            held: Vec::new(),
+        });
+        id
+    }
+
+    pub(super) fn end_recording(&self, id: GraphId) {
+        let mut pool = self.pool();
+        let end = pool.serial;
+        if let Some(graph) = pool.graphs.iter_mut().find(|graph| graph.id == id) {
+            graph.recorded.end = end;
+        }
+    }
+
+    /// The graph will not be launched again: its memory is anyone's, once what is enqueued has run.
+    pub(super) fn release_graph(&self, id: GraphId) {
+        if candle_hip::is_forked() {
+            return;
+        }
+        let unwanted: Vec<Block> = {
+            let mut pool = self.pool();
+            let Some(place) = pool.graphs.iter().position(|graph| graph.id == id) else {
+                return;
+            };
+            let graph = pool.graphs.remove(place);
+            let blocks: Vec<Block> = graph
+                .again
+                .into_values()
+                .flatten()
+                .chain(graph.held)
+                .collect();
+            for block in &blocks {
+                pool.statistics.cached_blocks -= 1;
+                pool.statistics.cached_bytes -= block.size;
+            }
+            // An older graph may want them still.
+            let mut blocks = blocks;
+            blocks.retain(|block| self.put(&mut pool, *block));
+            blocks
+        };
+        unwanted.into_iter().for_each(|block| self.free(block.ptr));
     }
 
     /// Gives a block back to HIP. A failure has no one to go to: it is counted and told once.
@@ -170,9 +285,13 @@ impl Allocator {
         }
         let free = {
             let mut pool = self.pool();
-            pool.statistics.cached_blocks = 0;
-            pool.statistics.cached_bytes = 0;
-            std::mem::take(&mut pool.free)
+            let free = std::mem::take(&mut pool.free);
+            // What graphs hold is not free.
+            for (size, blocks) in &free {
+                pool.statistics.cached_blocks -= blocks.len();
+                pool.statistics.cached_bytes -= size * blocks.len();
+            }
+            free
         };
         let mut bytes = 0;
         for (size, blocks) in free {

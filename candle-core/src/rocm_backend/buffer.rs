@@ -65,7 +65,7 @@ impl RocmBuffer {
             return Ok(());
         }
         // SAFETY: `at` checked that the range lies within this buffer.
-        unsafe { self.device.stream().fill_u8(ptr, 0, range.len()) }.rocm()
+        unsafe { self.device.queue().fill_u8(ptr, 0, range.len()) }.rocm()
     }
 
     /// Copies `bytes` to the position `offset` and waits for the copy.
@@ -94,7 +94,7 @@ impl RocmBuffer {
             return Ok(());
         }
         // SAFETY: both ranges were checked above, and `dst` is borrowed mutably, so they do not overlap.
-        unsafe { self.device.stream().copy_on_device(to, from, len) }.rocm()
+        unsafe { self.device.queue().copy_on_device(to, from, len) }.rocm()
     }
 
     /// A copy of the first `len` bytes on another device.
@@ -105,7 +105,7 @@ impl RocmBuffer {
             // The source's content may not be there yet; the copy itself runs on the destination's stream, behind
             // whatever last used its block.
             self.device.synchronize()?;
-            let stream = device.stream();
+            let stream = device.queue();
             // SAFETY: both ranges lie within their buffers and outlive the synchronisation below.
             unsafe { stream.copy_from_peer(dst.ptr(), self.ptr(), &self.device.inner.hip, len) }
                 .rocm()?;

@@ -2,6 +2,7 @@
 use super::allocator::{Allocator, Block, PoolStatistics};
 use super::error::{OrRocm, RocmError};
 use super::fault::Faults;
+use super::graph::Recorder;
 use super::kernel_cache::{KernelCache, KernelName};
 use super::matmul::Blas;
 use super::random::Generator;
@@ -23,11 +24,12 @@ pub struct RocmDevice {
 pub(super) struct Inner {
     ordinal: usize,
     pub(super) hip: HipDevice,
-    stream: Stream,
+    pub(super) stream: Stream,
     kernels: KernelCache,
     modules: Mutex<HashMap<&'static str, Module>>,
     shape_infos: ShapeInfoCache,
-    allocator: Allocator,
+    pub(super) allocator: Allocator,
+    pub(super) recorder: Recorder,
     generator: Mutex<Generator>,
     pub(super) faults: Faults,
     pub(super) blas: Blas,
@@ -100,6 +102,8 @@ impl RocmDevice {
         if isize::try_from(bytes).is_err() {
             return Err(self.out_of_memory(bytes)).rocm();
         }
+        // While another thread records a graph, blocks are that graph's.
+        let _turn = self.queue();
         match self.inner.allocator.allocate(bytes) {
             Err(e) if e.is_out_of_memory() => Err(self.out_of_memory(bytes)).rocm(),
             other => other.rocm(),
@@ -196,7 +200,7 @@ impl RocmDevice {
         }
         // SAFETY: the callers pass addresses of blocks that hold at least `bytes.len()` bytes; the host memory
         // outlives the copy because of the synchronisation.
-        unsafe { self.inner.stream.copy_to_device(ptr, bytes) }.rocm()?;
+        unsafe { self.queue().copy_to_device(ptr, bytes) }.rocm()?;
         self.synchronize()
     }
 
@@ -206,7 +210,7 @@ impl RocmDevice {
             return Ok(());
         }
         // SAFETY: as in `copy_to_device`, with the directions exchanged.
-        unsafe { self.inner.stream.copy_to_host(bytes, ptr) }.rocm()?;
+        unsafe { self.queue().copy_to_host(bytes, ptr) }.rocm()?;
         self.synchronize()
     }
 
@@ -258,6 +262,7 @@ impl BackendDevice for RocmDevice {
         let inner = Arc::new(Inner {
             ordinal,
             allocator: Allocator::new(hip.clone()),
+            recorder: Recorder::default(),
             hip,
             stream,
             kernels: KernelCache::new(),
@@ -332,7 +337,7 @@ impl BackendDevice for RocmDevice {
     }
 
     fn synchronize(&self) -> Result<()> {
-        self.inner.stream.synchronize().rocm()?;
+        self.queue().synchronize().rocm()?;
         self.check_faults()
     }
 }

@@ -94,7 +94,7 @@ impl Faults {
         let hip = &device.inner.hip;
         let mut pinned = PinnedMemory::new(hip, RECORD_WORDS * 8).rocm()?;
         let mut claimed = DeviceMemory::new(hip, 4).rocm()?;
-        claimed.fill(device.stream(), 0, 4, 0).rocm()?;
+        claimed.fill(&device.queue(), 0, 4, 0).rocm()?;
         let record = pinned.as_mut_ptr().cast();
         // Another thread may have been first; then this one's memory goes again.
         let _ = self.memory.set(Memory {
@@ -138,7 +138,7 @@ impl RocmDevice {
         // SAFETY: as above; until `claimed` is zero again no kernel writes here.
         unsafe { memory.record.add(OP).write_volatile(0) };
         // SAFETY: the four bytes of `claimed`.
-        unsafe { self.stream().fill_u8(memory.claimed.ptr(), 0, 4) }.rocm()?;
+        unsafe { self.queue().fill_u8(memory.claimed.ptr(), 0, 4) }.rocm()?;
         let op_name = op.name();
         Err(match op {
             FaultyOp::Divide => RocmError::DivisionByZero { op: op_name },

@@ -175,7 +175,7 @@ impl<'a> Launch<'a> {
         // SAFETY: the caller's promise above is the one that the HIP layer asks for.
         unsafe {
             self.function
-                .launch(&launch, self.device.stream(), &self.args)
+                .launch(&launch, &self.device.queue(), &self.args)
         }
         .rocm()
     }

@@ -4,6 +4,7 @@
 //!   (buffer.rs), kernels found once by name (kernel_cache.rs), shapes kept on the device (shape_info.rs).
 //! - [`RocmStorage`]: a buffer and the type of its elements. One file per family of operations implements what
 //!   `BackendStorage` asks for; each hands arguments to a kernel through [`Launch`] (launch.rs).
+//! - [`RocmGraph`] (graph.rs): work that is recorded once and launched as one.
 //! - Kernels come from `candle_kernels::rocm`: candle's CUDA kernels translated to HIP, and own ones.
 //!
 //! Launches are asynchronous and run in order on the device's one stream. A fault inside a kernel is therefore
@@ -24,6 +25,7 @@ mod device;
 mod elementwise;
 mod error;
 mod fault;
+mod graph;
 mod host;
 mod indexing;
 mod kernel_cache;
@@ -48,6 +50,7 @@ pub use elementwise::unary;
 pub(crate) use error::OrRocm;
 pub use error::RocmError;
 pub(crate) use fault::{FaultReport, FaultyOp};
+pub use graph::RocmGraph;
 pub use launch::Launch;
 pub use operations::operations_document;
 

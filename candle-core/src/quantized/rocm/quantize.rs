@@ -31,7 +31,7 @@ impl QRocmStorage {
         if let Some(dtype) = row.dense {
             let layout = Layout::contiguous(count);
             let values = cast_elements(self.device(), src.ptr_at(0), DType::F32, &layout, dtype)?;
-            let stream = self.device().stream();
+            let stream = self.device().queue();
             let (to, from) = (self.ptr(), values.ptr_at(0));
             // SAFETY: both hold this many bytes, as compared above; the copy is ordered before their release.
             return unsafe { stream.copy_on_device(to, from, self.data.len) }.rocm();

@@ -107,17 +107,22 @@ impl Staging {
         len: usize,
         mut fill: impl FnMut(&mut [u8]) -> Result<()>,
     ) -> Result<()> {
+        if device.is_recording() {
+            crate::bail!(
+                "rocm: weights cannot be uploaded while a graph is recorded: load them before"
+            )
+        }
         let mut ring = lock(&self.0);
         for start in (0..len).step_by(BUFFER) {
             let slot = ring.take(device)?;
             let stretch = BUFFER.min(len - start);
             fill(&mut slot.memory[..stretch])?;
-            let stream = device.stream();
+            let stream = device.queue();
             // From here on the buffer belongs to the copy, even if recording its end fails.
             slot.in_flight = true;
             // SAFETY: the caller's promise for the destination; the buffer is written next after `done`.
             unsafe { stream.copy_to_device(to.offset(start), &slot.memory[..stretch]) }.rocm()?;
-            slot.done.record(stream).rocm()?;
+            slot.done.record(&stream).rocm()?;
         }
         Ok(())
     }

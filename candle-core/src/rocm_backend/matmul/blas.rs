@@ -65,7 +65,7 @@ pub(super) unsafe fn run(device: &RocmDevice, product: &Product, choice: Choice)
     }
     let outcome = match &*state {
         // SAFETY: the caller's promise; `describe` gave rocBLAS the same elements.
-        State::Ready(handle) => unsafe { handle.gemm_strided_batched(device.stream(), &gemm) },
+        State::Ready(handle) => unsafe { handle.gemm_strided_batched(&device.queue(), &gemm) },
         State::Unusable(error) => Err(error.clone()),
         State::NotTried => Ok(()),
     };
