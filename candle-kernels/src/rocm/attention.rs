@@ -54,7 +54,7 @@ pub struct Strides {
     pub position: i64,
 }
 
-/// `AttentionArgs` of attention.h, byte for byte: 152 bytes without padding.
+/// `AttentionArgs` of attention.h, byte for byte: 160 bytes without padding.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Args {
@@ -75,6 +75,9 @@ pub struct Args {
     pub tile_rows: u32,
     pub scale: f32,
     pub cap: f32,
+    /// Address of a u32 on the device: how many keys there are before those of the queries. `keys` are then the most that
+    /// there can be. 0 where `keys` are all.
+    pub past: u64,
 }
 
 /// What the choice depends on about the card.
@@ -113,6 +116,8 @@ pub struct Problem {
     pub scale: f32,
     /// 1 for scores as they are, else `cap * tanh(score / cap)`.
     pub softcapping: f32,
+    /// [`Args::past`].
+    pub past: u64,
 }
 
 /// How to launch an attention.
@@ -236,6 +241,7 @@ impl Problem {
             tile_rows,
             scale,
             cap,
+            past: self.past,
         };
         let partials = match splits {
             1 => 0,
@@ -282,12 +288,13 @@ mod tests {
             causal: false,
             scale: 0.125,
             softcapping: 1.0,
+            past: 0,
         }
     }
 
     #[test]
     fn args_have_the_kernels_layout() {
-        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4);
+        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4 + 8);
         assert_eq!(std::mem::align_of::<Args>(), 8);
     }
 

@@ -125,10 +125,22 @@ fn mask_layout(mask: &Tensor, dtype: DType, shape: &Shape) -> Result<Layout> {
 ///
 /// A row that sees no key is NaN, as softmax of nothing but minus infinity is; without keys the result is 0.
 pub(crate) fn sdpa(
+    q: (&RocmStorage, &Layout),
+    k: (&RocmStorage, &Layout),
+    v: (&RocmStorage, &Layout),
+    scores: &Scores<'_>,
+) -> Result<(RocmStorage, Shape)> {
+    sdpa_with_past(q, k, v, scores, DevicePtr::NULL)
+}
+
+/// [`sdpa`] with keys and values that have room for more: `past`, where it is not null, is the address of a u32 on the device,
+/// how many keys there are before those of the queries. What is recorded in a graph so sees more keys at each launch.
+pub(crate) fn sdpa_with_past(
     (q, q_l): (&RocmStorage, &Layout),
     (k, k_l): (&RocmStorage, &Layout),
     (v, v_l): (&RocmStorage, &Layout),
     scores: &Scores<'_>,
+    past: DevicePtr,
 ) -> Result<(RocmStorage, Shape)> {
     let (batches, heads, queries, width) = q_l.shape().dims4()?;
     let (k_batches, key_heads, keys, k_width) = k_l.shape().dims4()?;
@@ -206,6 +218,7 @@ pub(crate) fn sdpa(
         causal: scores.causal,
         scale: scores.scale,
         softcapping: scores.softcapping,
+        past: past.as_raw(),
     };
     let properties = device.properties();
     let card = plans::Card {

@@ -34,6 +34,16 @@ struct AttentionArgs {
     float scale;
     /// 0, or c times log2(e) for scores of c * tanh(score / c).
     float cap;
+    /// Null, or where it stands how many keys there are before those of the queries: then `keys` is how many there is room
+    /// for. What is recorded once (a graph) sees as many keys as there are at each launch.
+    const uint32_t *past;
+
+    /// The arguments of this launch.
+    __device__ __forceinline__ AttentionArgs now() const {
+        AttentionArgs args = *this;
+        if (past) args.keys = min(keys, *past + queries);
+        return args;
+    }
 };
 
 constexpr float LOG2_E = 1.44269504088896340736f;

@@ -277,7 +277,7 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
 #define ROWS_KERNEL(T, NAME, CHUNKS, ROWS)                                                                        \
     extern "C" __global__ void __launch_bounds__(WARPS *WARP) attention_rows_##NAME##_##CHUNKS##_##ROWS(          \
         const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
-        attention_rows<T, CHUNKS, ROWS>(q, k, v, mask, out, partials, args);                                      \
+        attention_rows<T, CHUNKS, ROWS>(q, k, v, mask, out, partials, args.now());                                \
     }
 
 // As many rows as registers allow: sums and q of 8 pieces.

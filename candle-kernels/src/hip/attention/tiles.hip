@@ -230,7 +230,7 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
 #define TILES_KERNEL(T, NAME, WIDTH)                                                                              \
     extern "C" __global__ void __launch_bounds__(THREADS) attention_tiles_##NAME##_##WIDTH(                       \
         const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
-        attention_tiles<T, WIDTH>(q, k, v, mask, out, partials, args);                                            \
+        attention_tiles<T, WIDTH>(q, k, v, mask, out, partials, args.now());                                      \
     }
 
 #define KERNELS(T, NAME) \
