@@ -51,7 +51,7 @@ pub trait Compare {
 /// # Safety
 /// `dst` points to `rows` rows of the file, `stride` registers apart.
 #[inline(always)]
-pub unsafe fn commit(dst: *mut u32, stride: usize, rows: usize, result: &Rows, exec: u32) {
+pub unsafe fn commit(dst: *mut u32, stride: usize, rows: usize, result: &[Registers], exec: u32) {
     for (r, row) in result.iter().enumerate().take(rows) {
         // SAFETY: the caller's promise. Rows are only ever reached through such short-lived borrows.
         let to = unsafe { &mut *dst.add(r * stride).cast::<[u32; LANES]>() };

@@ -11,12 +11,10 @@
 //! once, so a result is within half an ulp of the exact sum; hardware rounds more often, in an order that
 //! AMD does not document. CDNA2 takes subnormal f16 and bf16 elements for zero, as its hardware does.
 
+mod product;
 mod table;
 
-use super::float::{f16_to_f32, f32_to_f16};
-use super::prep;
-use super::program::Op;
-use super::wave::Wave;
+pub use product::RUN;
 pub use table::{Element, Layout, Matrix, Sum, MATRICES};
 
 /// What lowering decided, packed into `Op::mask`.
@@ -119,23 +117,8 @@ impl Matrix {
     }
 }
 
-/// Most elements of A or B, and of D, of any instruction.
+/// Most elements of A or B of any instruction.
 const SOURCES: usize = 512;
-const RESULTS: usize = 2048;
-
-/// Element `e` of `lane` of the operand whose first row is `row`.
-///
-/// # Safety
-/// The operand's rows are the program's, and hold the element.
-unsafe fn raw(wave: &Wave, row: u32, lane: usize, e: usize, bits: usize) -> u64 {
-    // SAFETY: the caller's promise.
-    let word = |at: usize| unsafe { *wave.file.add(row as usize + at * wave.stride + lane) };
-    if bits == 64 {
-        return u64::from(word(2 * e)) | u64::from(word(2 * e + 1)) << 32;
-    }
-    let value = word(e * bits / 32) >> (e * bits % 32);
-    u64::from(value) & (u64::MAX >> (64 - bits))
-}
 
 /// An 8-bit float: 4 exponent bits and 3 of mantissa (e4m3), or 5 and 2 (e5m2). The OCP variants have
 /// NaNs (e5m2 infinities too) at the top; the "fnuz" ones a bias larger by one and 0x80 for NaN.
@@ -169,28 +152,21 @@ pub fn small_float(bits: u8, wide_exponent: bool, fnuz: bool) -> f64 {
     }
 }
 
-/// The value of an element; `which` is 0 for A and 1 for B.
-fn float(element: Element, raw: u64, which: usize, options: Options) -> f64 {
+/// The value of an 8-bit element; `which` is 0 for A and 1 for B.
+fn eight_bits(element: Element, raw: u8, which: usize, options: Options) -> f64 {
     let wide = match element {
         Element::Fp8Fp8 => false,
         Element::Fp8Bf8 => which == 1,
         Element::Bf8Fp8 => which == 0,
         _ => true,
     };
-    match element {
-        Element::F64 => f64::from_bits(raw),
-        Element::F32 => f64::from(f32::from_bits(raw as u32)),
-        Element::F16 if options.flush && raw & 0x7c00 == 0 => 0.0,
-        Element::Bf16 if options.flush && raw & 0x7f80 == 0 => 0.0,
-        Element::F16 => f64::from(f16_to_f32(raw as u32)),
-        Element::Bf16 => f64::from(f32::from_bits((raw as u32) << 16)),
-        _ => small_float(raw as u8, wide, options.fnuz),
-    }
+    small_float(raw, wide, options.fnuz)
 }
 
-fn integer(element: Element, raw: u64, which: usize, options: Options) -> i32 {
+#[inline(always)]
+fn integer(element: Element, raw: u32, which: usize, options: Options) -> i32 {
     let shift = 32 - element.bits() as u32;
-    let up = (raw as u32) << shift;
+    let up = raw << shift;
     if options.signed[which] {
         (up as i32) >> shift
     } else {
@@ -199,6 +175,7 @@ fn integer(element: Element, raw: u64, which: usize, options: Options) -> i32 {
 }
 
 /// The nearest bf16, ties to even.
+#[inline(always)]
 pub fn f32_to_bf16(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {
@@ -207,189 +184,14 @@ pub fn f32_to_bf16(value: f32) -> u32 {
     (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
-/// Reads A (which 0) as [block][row][k] or B as [block][k][column].
-///
-/// # Safety
-/// The op was lowered for this matrix.
-unsafe fn gather<T>(
-    wave: &Wave,
-    op: &Op,
-    matrix: &Matrix,
-    layout: Layout,
-    which: usize,
-    value: impl Fn(u64) -> T,
-    to: &mut [T; SOURCES],
-) {
-    // gfx11's upper half repeats the lower one.
-    let lanes = if layout == Layout::Wmma11 {
-        16
-    } else {
-        wave.stride
-    };
-    let (size, k) = (matrix.size, matrix.k);
-    for lane in 0..lanes {
-        for e in 0..matrix.elements(layout, wave.stride) {
-            let (block, at) = matrix.source_place(layout, wave.stride, lane, e);
-            let index = if which == 0 {
-                lane % size * k + at
-            } else {
-                at * size + lane % size
-            };
-            // SAFETY: lowering checked that the operand has the registers.
-            let bits = unsafe { raw(wave, op.src[which], lane, e, matrix.element.bits()) };
-            to[block * size * k + index] = value(bits);
-        }
-    }
-}
-
-/// D = A·B + D of all blocks.
-#[inline(always)]
-fn multiply<T: Copy + std::ops::Mul<Output = T> + std::ops::AddAssign>(
-    matrix: &Matrix,
-    a: &[T; SOURCES],
-    b: &[T; SOURCES],
-    d: &mut [T; RESULTS],
-) {
-    let (size, k) = (matrix.size, matrix.k);
-    for block in 0..matrix.blocks {
-        for row in 0..size {
-            let to = (block * size + row) * size;
-            let sums = &mut d[to..to + size];
-            for at in 0..k {
-                let left = a[(block * size + row) * k + at];
-                let from = (block * k + at) * size;
-                for (sum, right) in sums.iter_mut().zip(&b[from..from + size]) {
-                    *sum += left * *right;
-                }
-            }
-        }
-    }
-}
-
-/// Visits every result of every lane: (lane, result of the lane, index into D).
-fn results(
-    matrix: &Matrix,
-    layout: Layout,
-    lanes: usize,
-    mut visit: impl FnMut(usize, usize, usize),
-) {
-    for lane in 0..lanes {
-        for r in 0..matrix.results(lanes) {
-            let (block, row) = matrix.result_place(layout, lanes, lane, r);
-            visit(
-                lane,
-                r,
-                (block * matrix.size + row) * matrix.size + lane % matrix.size,
-            );
-        }
-    }
-}
-
 /// Row and shift of result `r`.
+#[inline(always)]
 fn result_row(sum: Sum, options: Options, r: usize) -> (usize, u32) {
     match (sum, options.layout) {
         (Sum::F64, _) => (2 * r, 0),
         (Sum::F16 | Sum::Bf16, Layout::Wmma12) => (r / 2, 16 * (r as u32 % 2)),
         (Sum::F16 | Sum::Bf16, _) => (r, 16 * u32::from(options.high)),
         _ => (r, 0),
-    }
-}
-
-/// A matrix instruction. `src` are A, B and C, `extra` the row of [`MATRICES`], `mask` the packed
-/// [`Options`]; `count` is zero if C is a constant, whose one row stands for all.
-///
-/// # Safety
-/// See `Run`.
-pub unsafe fn run(wave: &mut Wave, op: &Op) {
-    let matrix = &MATRICES[op.extra as usize];
-    let options = Options::unpack(op.mask);
-    let (layout, lanes) = (options.layout, wave.stride);
-    // SAFETY: lowering checked the operands' registers against the matrix.
-    unsafe {
-        prep::all(wave, op);
-        let file = wave.file;
-        let place =
-            move |row: u32, at: usize, lane: usize| file.add(row as usize + at * lanes + lane);
-        let read =
-            |at: usize, lane: usize| *place(op.src[2], if op.count == 0 { 0 } else { at }, lane);
-        if matrix.sum == Sum::I32 {
-            let (mut a, mut b) = ([0i32; SOURCES], [0i32; SOURCES]);
-            gather(
-                wave,
-                op,
-                matrix,
-                layout,
-                0,
-                |raw| integer(matrix.element, raw, 0, options),
-                &mut a,
-            );
-            gather(
-                wave,
-                op,
-                matrix,
-                layout,
-                1,
-                |raw| integer(matrix.element, raw, 1, options),
-                &mut b,
-            );
-            let mut d = [0i32; RESULTS];
-            multiply(matrix, &a, &b, &mut d);
-            results(matrix, layout, lanes, |lane, r, at| {
-                let c = read(r, lane) as i32;
-                let sum = if options.clamp {
-                    c.saturating_add(d[at])
-                } else {
-                    c.wrapping_add(d[at])
-                };
-                *place(op.dst, r, lane) = sum as u32;
-            });
-            return;
-        }
-        let (mut a, mut b) = ([0f64; SOURCES], [0f64; SOURCES]);
-        gather(
-            wave,
-            op,
-            matrix,
-            layout,
-            0,
-            |raw| float(matrix.element, raw, 0, options),
-            &mut a,
-        );
-        gather(
-            wave,
-            op,
-            matrix,
-            layout,
-            1,
-            |raw| float(matrix.element, raw, 1, options),
-            &mut b,
-        );
-        let mut d = [0f64; RESULTS];
-        results(matrix, layout, lanes, |lane, r, at| {
-            let (row, shift) = result_row(matrix.sum, options, r);
-            let low = read(row, lane);
-            d[at] = match matrix.sum {
-                Sum::F64 => f64::from_bits(u64::from(low) | u64::from(read(row + 1, lane)) << 32),
-                Sum::F16 => f64::from(f16_to_f32(low >> shift)),
-                Sum::Bf16 => f64::from(f32::from_bits(low >> shift << 16)),
-                _ => f64::from(f32::from_bits(low)),
-            };
-        });
-        multiply(matrix, &a, &b, &mut d);
-        results(matrix, layout, lanes, |lane, r, at| {
-            let (row, shift) = result_row(matrix.sum, options, r);
-            let to = place(op.dst, row, lane);
-            let half = |bits: u32| *to & !(0xffff << shift) | (bits & 0xffff) << shift;
-            *to = match matrix.sum {
-                Sum::F64 => {
-                    *place(op.dst, row + 1, lane) = (d[at].to_bits() >> 32) as u32;
-                    d[at].to_bits() as u32
-                }
-                Sum::F16 => half(f32_to_f16(d[at] as f32)),
-                Sum::Bf16 => half(f32_to_bf16(d[at] as f32)),
-                _ => (d[at] as f32).to_bits(),
-            };
-        });
     }
 }
 
@@ -411,15 +213,21 @@ mod tests {
                     (Layout::Wmma12, 64),
                 ]
             };
+            assert!([4, 16, 32].contains(&matrix.size));
             for (layout, lanes) in layouts {
                 let mut seen = vec![0; matrix.size * matrix.size * matrix.blocks];
-                results(matrix, *layout, *lanes, |_, _, at| seen[at] += 1);
+                for lane in 0..*lanes {
+                    for r in 0..matrix.results(*lanes) {
+                        let (block, row) = matrix.result_place(*layout, *lanes, lane, r);
+                        seen[(block * matrix.size + row) * matrix.size + lane % matrix.size] += 1;
+                    }
+                }
                 assert!(
                     seen.iter().all(|times| *times == 1),
                     "{} {layout:?} {lanes}",
                     matrix.names[0]
                 );
-                assert!(matrix.size * matrix.k * matrix.blocks <= SOURCES && seen.len() <= RESULTS);
+                assert!(matrix.size * matrix.k * matrix.blocks <= SOURCES);
             }
         }
     }

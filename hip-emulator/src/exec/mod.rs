@@ -62,6 +62,7 @@ mod post;
 mod prep;
 mod program;
 mod salu;
+mod shadow;
 mod unwritten;
 mod valu;
 mod watch;

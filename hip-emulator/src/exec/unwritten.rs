@@ -5,6 +5,7 @@
 //! [`crate::memory::Memory`]. So a load needs one comparison, and only a match looks closer. What is
 //! not noticed: an unwritten byte in a word of which another byte was written.
 
+use super::memory::moves::Move;
 use super::memory::space::{Pointers, Request};
 use super::program::Op;
 use super::wave::Wave;
@@ -27,47 +28,50 @@ fn matching(row: &[u32; LANES], is: impl Fn(u32) -> bool) -> u32 {
     0
 }
 
-/// Lanes of the request in whose data rows a word is the pattern, or, for narrow data, may be part of it.
+/// Lanes of `exec` in whose rows, loaded or stored by `M`, a word is the pattern, or, for narrow data, may be part
+/// of it.
 ///
 /// # Safety
-/// The op was lowered for the program that the wave runs; active pointers are valid for the request.
+/// `row` points to a pass of the data rows, `stride` registers apart.
 #[inline(always)]
-unsafe fn suspects(wave: &Wave, op: &Op, request: Request) -> u32 {
+pub unsafe fn suspects<M: Move>(row: *const u32, stride: usize, exec: u32) -> u32 {
     let mut found = 0;
-    // SAFETY: the data rows are the op's; a word around a valid byte is in the same page.
+    // SAFETY: the caller's promise.
     unsafe {
-        if request.bytes >= 4 {
-            for word in 0..request.bytes / 4 {
-                let row = wave.row(op.dst + word * wave.stride as u32, request.pass);
-                found |= matching(&*row.cast(), |word| word == PATTERN);
-            }
-        } else {
+        for i in 0..M::WORDS {
+            found |= matching(&*row.add(i * stride).cast(), |word| word == PATTERN);
+        }
+        if M::WORDS == 0 {
             // A byte or half: it lies in the low or the upper half of its row.
-            let mask = (1u32 << (8 * request.bytes)) - 1;
-            let row = wave.row(op.dst, request.pass);
+            let mask = (1u32 << (8 * M::BYTES)) - 1;
             found = matching(&*row.cast(), |word| {
                 let word = word ^ PATTERN;
                 (word & mask == 0) | (word >> 16 & mask == 0)
             });
         }
     }
-    found & request.exec
+    found & exec
 }
 
-/// Called after a load filled its rows. False after raising a fault.
-///
-/// # Safety
-/// As for `suspects`.
-#[inline(always)]
-pub unsafe fn loaded(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers) -> bool {
-    // SAFETY: the caller's promise.
-    let found = unsafe { suspects(wave, op, request) };
-    found == 0 || look(wave, op, request, pointers, found)
-}
-
+/// Looks at the suspects of an access that was just made. A loaded word that nothing wrote is a fault (then the result is
+/// false); a word that was stored with the pattern is remembered.
 #[cold]
 #[inline(never)]
-fn look(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers, found: u32) -> bool {
+pub fn look(wave: &mut Wave, op: &Op, request: Request, pointers: &Pointers, found: u32) -> bool {
+    if request.access == Access::Store {
+        remember(wave, request, pointers, found);
+        return true;
+    }
+    all_written(wave, op, request, pointers, found)
+}
+
+fn all_written(
+    wave: &mut Wave,
+    op: &Op,
+    request: Request,
+    pointers: &Pointers,
+    found: u32,
+) -> bool {
     for lane in (0..LANES).filter(|lane| found >> lane & 1 != 0) {
         if !written(
             wave,
@@ -101,22 +105,7 @@ pub fn written(wave: &mut Wave, op: &Op, address: u64, bytes: u32, lane: usize) 
     true
 }
 
-/// Called after a store: remembers words that are written with the pattern.
-///
-/// # Safety
-/// As for `suspects`.
-#[inline(always)]
-pub unsafe fn stored(wave: &Wave, op: &Op, request: Request, pointers: &Pointers) {
-    // A word that stays the pattern around a written byte counts as written.
-    // SAFETY: the caller's promise.
-    let found = unsafe { suspects(wave, op, request) };
-    if found != 0 {
-        remember(wave, request, pointers, found);
-    }
-}
-
-#[cold]
-#[inline(never)]
+/// Remembers the words that a store wrote with the pattern.
 fn remember(wave: &Wave, request: Request, pointers: &Pointers, found: u32) {
     // SAFETY: the access was checked; a word around a valid byte is in the same page.
     let holds_pattern = |at: u64| unsafe { ((at & !3) as *const u32).read() } == PATTERN;

@@ -1,14 +1,11 @@
 //! What a workgroup's memory accesses are watched for, beside being in bounds.
 //!
-//! LDS has a shadow cell per 32-bit word: which wave stored and which loaded it last, and in which
-//! *epoch* (the stretch between two barriers). Another wave's access of the same word in the same
-//! epoch, one of the two a store, is a race; a load of a word that the workgroup never wrote is an
-//! uninitialised read. Stores of bytes and halves are left out of races, because neighbours in a word
-//! are not the same place; so are atomics among themselves.
+//! LDS words are looked at in [`super::shadow`].
 //!
 //! With profiling on, the same hook counts bytes, cache lines and bank conflicts.
 
 use super::program::Op;
+use super::shadow::{Found, Shadow, SEVERAL};
 use super::wave::Wave;
 use super::word::LANES;
 use crate::fault::{Access, FaultKind};
@@ -30,11 +27,6 @@ const BARRIER: u8 = 8;
 const BANKS: usize = 32;
 /// Bytes of a cache line, as counted.
 const LINE: u64 = 64;
-
-/// Several waves loaded the word in its epoch.
-const SEVERAL: u32 = 0xff;
-/// An atomic, or a store of less than the word: no race with it is named.
-const EXEMPT: u32 = 0xfe;
 
 /// What is watched in a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,166 +107,24 @@ pub struct Traffic {
 /// Shadow and counts of one workgroup at a time.
 pub struct Watch {
     watched: Watched,
-    /// More than one wave: there can be races.
-    several: bool,
-    /// Counts barriers from 1.
-    epoch: u32,
-    /// Per word `epoch << 8 | wave + 1` of the last store; zero is none.
-    stored: Vec<u32>,
-    loaded: Vec<u32>,
+    pub shadow: Shadow,
     pub traffic: Traffic,
 }
 
 impl Watch {
     pub fn new(watched: Watched, lds_size: u32, waves: usize) -> Watch {
-        let words = if !watched.lds_checks() {
-            0
+        // A cell for each word, also of an LDS that ends within one.
+        let words = if watched.lds_checks() {
+            lds_size.div_ceil(4) as usize
         } else {
-            (lds_size as usize).div_ceil(4)
+            0
         };
+        let has = |check| watched.checks & check != 0;
         Watch {
             watched,
-            several: waves > 1 && watched.checks & RACE != 0,
-            epoch: 1,
-            stored: vec![0; words],
-            loaded: vec![0; words],
+            shadow: Shadow::new(words, has(UNINITIALISED), has(RACE) && waves > 1),
             traffic: Traffic::default(),
         }
-    }
-
-    /// Forgets the last workgroup.
-    pub fn start_group(&mut self) {
-        self.epoch = 1;
-        self.stored.fill(0);
-        self.loaded.fill(0);
-    }
-
-    pub fn barrier(&mut self) {
-        // A wrapped count would name a race that is none only after 2^24 barriers of a workgroup.
-        self.epoch = (self.epoch + 1) & 0x00ff_ffff;
-    }
-
-    /// One word's access by the wave with stamp `tag`.
-    #[inline(always)]
-    fn word(&mut self, word: usize, tag: u32, access: Access, whole: bool) -> Option<Found> {
-        let stamp = self.epoch << 8 | tag;
-        let (stored, loaded) = (self.stored[word], self.loaded[word]);
-        let other = |seen: u32| {
-            seen >> 8 == self.epoch && seen & 0xff != tag && seen & 0xff != EXEMPT && self.several
-        };
-        if access != Access::Store && stored == 0 && self.watched.checks & UNINITIALISED != 0 {
-            return Some(Found::Uninitialised);
-        }
-        if access != Access::Store || whole {
-            if other(stored) {
-                return Some(Found::Race {
-                    with: stored & 0xff,
-                    store: true,
-                });
-            }
-            if access == Access::Store && other(loaded) {
-                return Some(Found::Race {
-                    with: loaded & 0xff,
-                    store: false,
-                });
-            }
-        }
-        match access {
-            Access::Load => {
-                let first = loaded >> 8 != self.epoch || loaded & 0xff == tag;
-                self.loaded[word] = if first {
-                    stamp
-                } else {
-                    self.epoch << 8 | SEVERAL
-                };
-            }
-            Access::Store if whole => self.stored[word] = stamp,
-            _ => self.stored[word] = self.epoch << 8 | EXEMPT,
-        }
-        None
-    }
-
-    /// `N` whole words from `word` on, by the wave with stamp `tag`: what [`Watch::word`] does for each, without
-    /// saying what is wrong. False, and nothing changed, if something may be.
-    #[inline(always)]
-    fn words<const N: usize>(&mut self, word: usize, tag: u32, access: Access) -> bool {
-        let epoch = self.epoch << 8;
-        let (stamp, exempt) = (epoch | tag, epoch | EXEMPT);
-        let Some(Ok(loaded)) = self
-            .loaded
-            .get_mut(word..word + N)
-            .map(<&mut [u32; N]>::try_from)
-        else {
-            return false;
-        };
-        // Loaded in this epoch, by this very wave or by several: had another wave stored before or since, that would
-        // have been the race.
-        let several = [epoch | SEVERAL; N];
-        if access == Access::Load && (*loaded == [stamp; N] || *loaded == several) {
-            return true;
-        }
-        let Some(Ok(stored)) = self
-            .stored
-            .get_mut(word..word + N)
-            .map(<&mut [u32; N]>::try_from)
-        else {
-            return false;
-        };
-        // A cell of this epoch that is not the wave's own, as 1 or 0: without branches, so that all words of an access
-        // are looked at together.
-        let others = |seen: u32| {
-            u32::from(seen & !0xff == epoch) & u32::from(seen != stamp) & u32::from(seen != exempt)
-        };
-        let several = u32::from(self.several);
-        let mut suspect = 0;
-        if access == Access::Load {
-            let needs = u32::from(self.watched.checks & UNINITIALISED != 0);
-            for cell in stored.iter() {
-                suspect |= (needs & u32::from(*cell == 0)) | (several & others(*cell));
-            }
-            if suspect != 0 {
-                return false;
-            }
-            for cell in loaded.iter_mut() {
-                let first = (*cell & !0xff != epoch) | (*cell == stamp);
-                *cell = if first { stamp } else { epoch | SEVERAL };
-            }
-        } else {
-            for (stored, loaded) in stored.iter().zip(loaded.iter()) {
-                suspect |= several & (others(*stored) | others(*loaded));
-            }
-            if suspect != 0 {
-                return false;
-            }
-            *stored = [stamp; N];
-        }
-        true
-    }
-
-    /// The lanes of an access of `N` words each, but those from the first one on that something may be wrong with.
-    #[inline(always)]
-    fn lanes<const N: usize>(
-        &mut self,
-        mut exec: u32,
-        (base, pointers): (u64, &[u64; LANES]),
-        tag: u32,
-        access: Access,
-    ) -> u32 {
-        let mut before = u64::MAX;
-        while exec != 0 {
-            let pointer = pointers[exec.trailing_zeros() as usize];
-            let offset = pointer - base;
-            // Neighbours often load the same words.
-            let again = pointer == before && access == Access::Load;
-            if !again
-                && (!offset.is_multiple_of(4) || !self.words::<N>(offset as usize / 4, tag, access))
-            {
-                break;
-            }
-            before = pointer;
-            exec &= exec - 1;
-        }
-        exec
     }
 
     fn bank_conflicts(&mut self, exec: u32, offsets: &[u32; LANES], bytes: u32) {
@@ -301,11 +151,6 @@ impl Watch {
     }
 }
 
-enum Found {
-    Uninitialised,
-    Race { with: u32, store: bool },
-}
-
 /// Looks at an LDS access whose pointers were checked. False after raising a fault.
 ///
 /// # Safety
@@ -328,17 +173,8 @@ pub unsafe fn lds(
     if !watch.watched.lds_checks() {
         return true;
     }
-    let tag = wave.number + 1;
+    let tag = wave.number as u8 + 1;
     let mut left = exec;
-    if access != Access::Atomic && bytes >= 4 {
-        let places = (base, pointers);
-        left = match bytes {
-            4 => watch.lanes::<1>(exec, places, tag, access),
-            8 => watch.lanes::<2>(exec, places, tag, access),
-            12 => watch.lanes::<3>(exec, places, tag, access),
-            _ => watch.lanes::<4>(exec, places, tag, access),
-        };
-    }
     let mut before = u64::MAX;
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
@@ -351,7 +187,7 @@ pub unsafe fn lds(
         let offset = pointers[lane] - base;
         for word in offset / 4..(offset + u64::from(bytes)).div_ceil(4) {
             let whole = bytes >= 4 && offset.is_multiple_of(4);
-            if let Some(found) = watch.word(word as usize, tag, access, whole) {
+            if let Some(found) = watch.shadow.word(word as usize, tag, access, whole) {
                 let what = match found {
                     Found::Uninitialised => format!(
                         "uninitialised read: {access} of LDS offset {:#x}, which this workgroup has not written",

@@ -56,6 +56,8 @@ pub struct Wave {
     /// The worker's, if it watches LDS accesses, global ones or both.
     pub watch: *mut Watch,
     pub watches_lds: bool,
+    /// LDS accesses are counted, not only checked.
+    pub counts_lds: bool,
     pub watches_global: bool,
     pub watches_unwritten: bool,
     pub launch: *const Launch<'static>,

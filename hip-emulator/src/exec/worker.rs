@@ -134,6 +134,7 @@ impl<'a> Worker<'a> {
             windows: self.windows.as_mut_ptr(),
             watch: std::ptr::from_mut(&mut self.watch),
             watches_lds: self.launch.watched.lds(),
+            counts_lds: self.launch.watched.traffic,
             watches_global: self.launch.watched.traffic,
             watches_unwritten: self.launch.watched.unwritten(),
             launch: std::ptr::from_ref(self.launch).cast(),
@@ -155,7 +156,7 @@ impl<'a> Worker<'a> {
     /// Runs one workgroup.
     pub fn run_group(&mut self, group: [u32; 3]) -> Result<(), Fault> {
         self.lds.fill(0);
-        self.watch.start_group();
+        self.watch.shadow.start_group();
         self.groups_run += 1;
         let mut waves: Vec<Wave> = (0..self.waves)
             .map(|number| self.start(number, group))
@@ -205,7 +206,7 @@ impl<'a> Worker<'a> {
             if !released {
                 return Ok(());
             }
-            self.watch.barrier();
+            self.watch.shadow.barrier();
         }
     }
 

@@ -66,7 +66,7 @@ impl Lowering<'_> {
         }
         op.mask = options.pack();
         op.extra = index as u32;
-        op.run = matrix::run;
+        op.run = matrix::RUN[self.level];
         self.emit(op);
         Ok(true)
     }

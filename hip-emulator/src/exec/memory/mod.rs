@@ -5,3 +5,4 @@ pub mod atomic;
 pub mod moves;
 pub mod scalar;
 pub mod space;
+mod transfer;

@@ -1,26 +1,95 @@
 //! Loads and stores: what is transferred between a lane's registers and its pointer.
 
-use super::space::{
-    watch, Buffer, Flat, Global, GlobalScalar, Lds, Pointers, Request, Scratch, Seen, Space,
-};
-use crate::exec::control;
-use crate::exec::program::{Op, Run, LEVELS};
-use crate::exec::unwritten;
-use crate::exec::wave::Wave;
-use crate::exec::word::LANES;
+use super::space::{Buffer, Flat, Global, GlobalScalar, Lds, Scratch};
+use super::transfer::{apart, base, fast};
+use crate::exec::program::{Run, LEVELS};
+use crate::exec::word::{Registers, LANES};
 use crate::fault::Access;
 
-/// One lane's transfer. `register` is the lane's word in the first data row.
+/// What an instruction transfers. `register` is a lane's word in the first data row, `row` that of lane 0; further
+/// rows are `stride` registers apart.
 pub trait Move {
     const BYTES: u32;
     const ACCESS: Access;
-    /// A whole dword, so that consecutive lanes may be moved at once.
-    const DWORD: bool = false;
     /// Whole dwords, if it moves nothing else.
     const WORDS: usize = 0;
+
+    /// One lane.
+    ///
     /// # Safety
     /// `pointer` is valid for `BYTES` bytes of this access, `register` for the rows moved.
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize);
+
+    /// All lanes, one after the other in memory.
+    ///
+    /// # Safety
+    /// As for `lane`, of all lanes.
+    #[inline(always)]
+    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+        let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
+        // SAFETY: the caller's promise.
+        unsafe { Self::scattered(at, row, stride) }
+    }
+
+    /// All lanes, each where `pointer` says.
+    ///
+    /// # Safety
+    /// As for `lane`, of all lanes.
+    #[inline(always)]
+    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
+        for lane in 0..LANES {
+            // SAFETY: the caller's promise.
+            unsafe { Self::lane(pointer(lane), row.add(lane), stride) }
+        }
+    }
+}
+
+/// Two or four dwords of each lane: four lanes at a time, whose words a transposition brings from lane by lane in
+/// memory to row by row in the registers, or back.
+///
+/// # Safety
+/// As for `Move::scattered`.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn transposed<const N: usize>(
+    load: bool,
+    pointer: impl Fn(usize) -> *mut u8,
+    row: *mut u32,
+    stride: usize,
+) {
+    use std::arch::x86_64::*;
+    for first in (0..LANES).step_by(4) {
+        // SAFETY: the caller's promise; a row holds all lanes; every x86-64 CPU has SSE2.
+        unsafe {
+            let memory = |i: usize| pointer(first + i).cast::<__m128i>();
+            let registers = |i: usize| row.add(first + i * stride).cast::<__m128i>();
+            if N == 2 && load {
+                let from = |i| _mm_loadl_epi64(memory(i));
+                let low = _mm_unpacklo_epi32(from(0), from(1));
+                let high = _mm_unpacklo_epi32(from(2), from(3));
+                _mm_storeu_si128(registers(0), _mm_unpacklo_epi64(low, high));
+                _mm_storeu_si128(registers(1), _mm_unpackhi_epi64(low, high));
+            } else if N == 2 {
+                let (a, b) = (_mm_loadu_si128(registers(0)), _mm_loadu_si128(registers(1)));
+                let (low, high) = (_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+                _mm_storel_epi64(memory(0), low);
+                _mm_storel_epi64(memory(1), _mm_unpackhi_epi64(low, low));
+                _mm_storel_epi64(memory(2), high);
+                _mm_storel_epi64(memory(3), _mm_unpackhi_epi64(high, high));
+            } else {
+                let from = |i| if load { memory(i) } else { registers(i) };
+                let to = |i| if load { registers(i) } else { memory(i) };
+                let (a, b) = (_mm_loadu_si128(from(0)), _mm_loadu_si128(from(1)));
+                let (c, d) = (_mm_loadu_si128(from(2)), _mm_loadu_si128(from(3)));
+                let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
+                _mm_storeu_si128(to(0), _mm_unpacklo_epi64(ab, cd));
+                _mm_storeu_si128(to(1), _mm_unpackhi_epi64(ab, cd));
+                let (ab, cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
+                _mm_storeu_si128(to(2), _mm_unpacklo_epi64(ab, cd));
+                _mm_storeu_si128(to(3), _mm_unpackhi_epi64(ab, cd));
+            }
+        }
+    }
 }
 
 /// `N` dwords into `N` rows.
@@ -28,7 +97,6 @@ pub struct LoadWords<const N: usize>;
 impl<const N: usize> Move for LoadWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Load;
-    const DWORD: bool = N == 1;
     const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
@@ -40,13 +108,37 @@ impl<const N: usize> Move for LoadWords<N> {
             }
         }
     }
+    #[inline(always)]
+    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if N == 1 {
+                *row.cast::<Registers>() = pointer.cast::<Registers>().read_unaligned();
+            } else {
+                let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
+                Self::scattered(at, row, stride)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if N == 2 || N == 4 {
+                return transposed::<N>(true, pointer, row, stride);
+            }
+            for lane in 0..LANES {
+                Self::lane(pointer(lane), row.add(lane), stride);
+            }
+        }
+    }
 }
 
 pub struct StoreWords<const N: usize>;
 impl<const N: usize> Move for StoreWords<N> {
     const BYTES: u32 = 4 * N as u32;
     const ACCESS: Access = Access::Store;
-    const DWORD: bool = N == 1;
     const WORDS: usize = N;
     #[inline(always)]
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize) {
@@ -57,6 +149,33 @@ impl<const N: usize> Move for StoreWords<N> {
                 *word = *register.add(i * stride);
             }
             pointer.cast::<[u32; N]>().write_unaligned(words);
+        }
+    }
+    #[inline(always)]
+    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            if N == 1 {
+                pointer
+                    .cast::<Registers>()
+                    .write_unaligned(*row.cast::<Registers>());
+            } else {
+                let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
+                Self::scattered(at, row, stride)
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if N == 2 || N == 4 {
+                return transposed::<N>(false, pointer, row, stride);
+            }
+            for lane in 0..LANES {
+                Self::lane(pointer(lane), row.add(lane), stride);
+            }
         }
     }
 }
@@ -75,6 +194,18 @@ macro_rules! small_loads {
                     *register = $word;
                 }
             }
+            #[inline(always)]
+            unsafe fn consecutive(pointer: *mut u8, row: *mut u32, _stride: usize) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let values = pointer.cast::<[$t; LANES]>().read_unaligned();
+                    let row = &mut *row.cast::<Registers>();
+                    for lane in 0..LANES {
+                        let ($value, $old) = (values[lane], row[lane]);
+                        row[lane] = $word;
+                    }
+                }
+            }
         }
     )*};
 }
@@ -90,6 +221,14 @@ macro_rules! small_stores {
                 unsafe {
                     let $word = *register;
                     pointer.cast::<$t>().write_unaligned($value);
+                }
+            }
+            #[inline(always)]
+            unsafe fn consecutive(pointer: *mut u8, row: *mut u32, _stride: usize) {
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let values = (*row.cast::<Registers>()).map(|$word| $value);
+                    pointer.cast::<[$t; LANES]>().write_unaligned(values);
                 }
             }
         }
@@ -115,143 +254,6 @@ small_stores! {
     StoreHigh16: u16, |word| (word >> 16) as u16;
 }
 
-/// Whether the lanes' dwords lie one after the other.
-#[inline(always)]
-fn consecutive(pointers: &Pointers) -> bool {
-    // Most that are not show it at once.
-    let last = pointers[0].wrapping_add(4 * (LANES as u64 - 1));
-    if pointers[LANES - 1] != last {
-        return false;
-    }
-    let mut difference = 0;
-    for (lane, pointer) in pointers.iter().enumerate() {
-        difference |= pointer ^ pointers[0].wrapping_add(4 * lane as u64);
-    }
-    difference == 0
-}
-
-/// Four dwords of each lane: four lanes at a time, whose words a transposition brings from lane by lane in memory to
-/// row by row in the registers, or back.
-///
-/// # Safety
-/// As for `Move::lane`, of all lanes.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
-    use std::arch::x86_64::*;
-    for first in (0..LANES).step_by(4) {
-        // SAFETY: the caller's promise; a row holds all lanes; every x86-64 CPU has SSE2.
-        unsafe {
-            let memory = |i: usize| pointers[first + i] as *mut __m128i;
-            let registers = |i: usize| row.add(first + i * stride).cast::<__m128i>();
-            let load = M::ACCESS == Access::Load;
-            let from = |i| if load { memory(i) } else { registers(i) };
-            let to = |i| if load { registers(i) } else { memory(i) };
-            let (a, b) = (_mm_loadu_si128(from(0)), _mm_loadu_si128(from(1)));
-            let (c, d) = (_mm_loadu_si128(from(2)), _mm_loadu_si128(from(3)));
-            let (ab, cd) = (_mm_unpacklo_epi32(a, b), _mm_unpacklo_epi32(c, d));
-            _mm_storeu_si128(to(0), _mm_unpacklo_epi64(ab, cd));
-            _mm_storeu_si128(to(1), _mm_unpackhi_epi64(ab, cd));
-            let (ab, cd) = (_mm_unpackhi_epi32(a, b), _mm_unpackhi_epi32(c, d));
-            _mm_storeu_si128(to(2), _mm_unpacklo_epi64(ab, cd));
-            _mm_storeu_si128(to(3), _mm_unpackhi_epi64(ab, cd));
-        }
-    }
-}
-
-/// The same, lane by lane.
-///
-/// # Safety
-/// As above.
-#[cfg(not(target_arch = "x86_64"))]
-#[inline(always)]
-unsafe fn four_words<M: Move>(pointers: &Pointers, row: *mut u32, stride: usize) {
-    for (lane, pointer) in pointers.iter().enumerate() {
-        // SAFETY: the caller's promise.
-        unsafe { M::lane(*pointer as *mut u8, row.add(lane), stride) };
-    }
-}
-
-#[inline(always)]
-unsafe fn transfer<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
-    for pass in 0..wave.passes {
-        let exec = wave.exec(pass);
-        if exec == 0 {
-            continue;
-        }
-        if wave.missed != 0 {
-            let missed = exec & (wave.missed >> (pass * LANES)) as u32;
-            if missed != 0 {
-                return control::missed_barrier(wave, op, pass, missed);
-            }
-        }
-        let request = Request {
-            pass,
-            exec,
-            bytes: M::BYTES,
-            access: M::ACCESS,
-        };
-        // SAFETY: the op was lowered for this space.
-        let Some(pointers) = (unsafe { S::resolve(wave, op, request) }) else {
-            return;
-        };
-        // SAFETY: resolved just now.
-        if !unsafe { watch::<S>(wave, op, request, &pointers) } {
-            return;
-        }
-        let tracked = wave.watches_unwritten && matches!(S::SEEN, Seen::Global | Seen::Both);
-        let stride = wave.stride;
-        // SAFETY: the data rows are the op's; each active lane's pointer was checked for this access.
-        // Memory that other threads write at the same time is the kernel's own race, as on a GPU.
-        unsafe {
-            let row = wave.row(op.dst, pass);
-            if exec == u32::MAX {
-                if M::DWORD && consecutive(&pointers) {
-                    let memory = pointers[0] as *mut [u32; LANES];
-                    let row = row.cast::<[u32; LANES]>();
-                    if M::ACCESS == Access::Load {
-                        *row = memory.read_unaligned();
-                    } else {
-                        memory.write_unaligned(*row);
-                    }
-                } else if M::WORDS == 4 {
-                    four_words::<M>(&pointers, row, stride);
-                } else {
-                    for (lane, pointer) in pointers.iter().enumerate() {
-                        M::lane(*pointer as *mut u8, row.add(lane), stride);
-                    }
-                }
-            } else {
-                let mut left = exec;
-                while left != 0 {
-                    let lane = left.trailing_zeros() as usize;
-                    M::lane(pointers[lane] as *mut u8, row.add(lane), stride);
-                    left &= left - 1;
-                }
-            }
-            if tracked && M::ACCESS == Access::Store {
-                unwritten::stored(wave, op, request, &pointers);
-            } else if tracked && !unwritten::loaded(wave, op, request, &pointers) {
-                return;
-            }
-        }
-    }
-}
-
-unsafe fn base<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
-    // SAFETY: the caller's promise.
-    unsafe { transfer::<S, M>(wave, op) }
-}
-
-#[cfg_attr(
-    target_arch = "x86_64",
-    target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")
-)]
-unsafe fn fast<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
-    // SAFETY: the caller's promise.
-    unsafe { transfer::<S, M>(wave, op) }
-}
-
 /// Functions of one move, by space and level.
 #[derive(Clone, Copy)]
 pub struct Moves {
@@ -271,9 +273,9 @@ const fn moves<M: Move>(count: u8, store: bool) -> Moves {
         global: [base::<Global, M>, fast::<Global, M>],
         global_scalar: [base::<GlobalScalar, M>, fast::<GlobalScalar, M>],
         lds: [base::<Lds, M>, fast::<Lds, M>],
-        scratch: [base::<Scratch, M>, fast::<Scratch, M>],
+        scratch: [apart::<Scratch, M>, apart::<Scratch, M>],
         flat: [base::<Flat, M>, fast::<Flat, M>],
-        buffer: [base::<Buffer, M>, fast::<Buffer, M>],
+        buffer: [apart::<Buffer, M>, apart::<Buffer, M>],
         count,
         store,
     }
