@@ -15,7 +15,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-crates=(candle-core candle-nn candle-kernels candle-examples)
+crates=(candle-core candle-nn candle-kernels candle-transformers candle-examples)
 state=.upstream
 pristine=$state/pristine
 laid=$state/laid
@@ -47,7 +47,7 @@ stamp_of_inputs() {
 
 fetch_pristine() {
     local key have="$pristine/.key"
-    key=$(sha256sum <upstream/Cargo.lock | cut -d' ' -f1)
+    key=$({ cat upstream/Cargo.lock && printf '%s\n' "${crates[@]}"; } | sha256sum | cut -d' ' -f1)
     [ "$(cat "$have" 2>/dev/null || true)" = "$key" ] && return
     # Cargo wants a library target to resolve a manifest; upstream/ has none of its own.
     local pin

@@ -6,7 +6,7 @@
 //! tensors that it made.
 use super::allocator::GraphId;
 use super::error::{OrRocm, RocmError};
-use super::RocmDevice;
+use super::{forms, RocmDevice};
 use crate::Result;
 use candle_hip::{Graph, Stream};
 use std::ops::Deref;
@@ -88,6 +88,7 @@ impl Recording<'_> {
             .recorder
             .thread
             .store(0, Ordering::Release);
+        forms::forget_all();
         graph.rocm()
     }
 }
@@ -156,6 +157,7 @@ impl RocmDevice {
             .unwrap_or_else(PoisonError::into_inner);
         self.inner.stream.begin_capture().rocm()?;
         recorder.thread.store(this_thread(), Ordering::Release);
+        forms::forget_all();
         let mut recording = Recording {
             device: self,
             ended: false,
@@ -193,7 +195,9 @@ impl RocmGraph {
     pub fn launch(&self) -> Result<()> {
         // SAFETY: `memory` keeps every block that was in use by the end of the recording from being given to anybody else
         // or back to HIP, and the device keeps the kernels of candle's modules loaded.
-        unsafe { self.graph.launch(&self.device.queue()) }.rocm()
+        unsafe { self.graph.launch(&self.device.queue()) }.rocm()?;
+        forms::forget_all();
+        Ok(())
     }
 
     pub fn device(&self) -> &RocmDevice {

@@ -15,6 +15,7 @@ use crate::op::{BinaryOpT, CmpOp, ReduceOp, UnaryOpT};
 use crate::scalar::Scalar;
 use crate::{CpuStorage, DType, Layout, Result};
 use candle_hip::DevicePtr;
+use std::sync::Arc;
 
 mod allocator;
 mod buffer;
@@ -25,6 +26,7 @@ mod device;
 mod elementwise;
 mod error;
 mod fault;
+mod forms;
 mod graph;
 mod host;
 mod indexing;
@@ -50,6 +52,8 @@ pub use elementwise::unary;
 pub(crate) use error::OrRocm;
 pub use error::RocmError;
 pub(crate) use fault::{FaultReport, FaultyOp};
+use forms::Forms;
+pub(crate) use forms::Stretch;
 pub use graph::RocmGraph;
 pub use launch::Launch;
 pub use operations::operations_document;
@@ -59,11 +63,17 @@ pub use operations::operations_document;
 pub struct RocmStorage {
     buffer: RocmBuffer,
     dtype: DType,
+    forms: Forms,
 }
 
 impl RocmStorage {
     pub fn new(buffer: RocmBuffer, dtype: DType) -> Self {
-        Self { buffer, dtype }
+        let forms = Forms::default();
+        Self {
+            buffer,
+            dtype,
+            forms,
+        }
     }
 
     /// Room for `count` elements, whose content is whatever was there before.
@@ -117,6 +127,23 @@ impl RocmStorage {
             crate::bail!("rocm: {op}: elements {start} to {start} + {count} of a storage of {held}")
         }
         Ok(())
+    }
+
+    /// The storage as one whose elements are about to change: what is kept of the old ones is dropped.
+    pub(crate) fn changing(&mut self) -> &mut Self {
+        self.forms.clear();
+        self
+    }
+
+    /// What `make` makes of a stretch of the elements, made once and kept until the elements change.
+    pub(crate) fn form(
+        &self,
+        stretch: Stretch,
+        make: impl FnOnce() -> Result<RocmBuffer>,
+    ) -> Result<Arc<RocmBuffer>> {
+        // Before the lock, which may have been held when the process was forked.
+        candle_hip::expect_own_process().rocm()?;
+        self.forms.get_or_make(stretch, make)
     }
 
     /// A copy on another GPU.
@@ -232,7 +259,7 @@ impl BackendStorage for RocmStorage {
     }
 
     fn const_set(&mut self, value: Scalar, l: &Layout) -> Result<()> {
-        copy::const_set(self, value, l)
+        copy::const_set(self.changing(), value, l)
     }
 
     fn reduce_op(&self, op: ReduceOp, l: &Layout, dims: &[usize]) -> Result<Self> {
@@ -256,7 +283,8 @@ impl BackendStorage for RocmStorage {
         src_l: &Layout,
         dim: usize,
     ) -> Result<()> {
-        indexing::scatter(self, l, ids, ids_l, src, src_l, dim, indexing::Scatter::Set)
+        let x = self.changing();
+        indexing::scatter(x, l, ids, ids_l, src, src_l, dim, indexing::Scatter::Set)
     }
 
     fn scatter_add_set(
@@ -268,7 +296,8 @@ impl BackendStorage for RocmStorage {
         src_l: &Layout,
         dim: usize,
     ) -> Result<()> {
-        indexing::scatter(self, l, ids, ids_l, src, src_l, dim, indexing::Scatter::Add)
+        let x = self.changing();
+        indexing::scatter(x, l, ids, ids_l, src, src_l, dim, indexing::Scatter::Add)
     }
 
     fn index_add(
@@ -294,7 +323,7 @@ impl BackendStorage for RocmStorage {
     }
 
     fn copy_strided_src(&self, dst: &mut Self, dst_offset: usize, src_l: &Layout) -> Result<()> {
-        copy::strided(self, src_l, dst, dst_offset)
+        copy::strided(self, src_l, dst.changing(), dst_offset)
     }
 
     fn copy2d(
@@ -315,7 +344,7 @@ impl BackendStorage for RocmStorage {
             stride: dst_stride,
             offset: dst_offset,
         };
-        copy::rows(self, from, dst, to, rows, columns)
+        copy::rows(self, from, dst.changing(), to, rows, columns)
     }
 
     fn conv1d(&self, l: &Layout, k: &Self, k_l: &Layout, p: &ParamsConv1D) -> Result<Self> {

@@ -121,6 +121,10 @@ pub const SOURCES: &[Source] = &[
     own_attention("attention_rows", "attention/rows"),
     own_attention("attention_tiles", "attention/tiles"),
     Source {
+        max_threads: 1024,
+        ..own("fused")
+    },
+    Source {
         built: false,
         ..upstream("mmvq_gguf", 256)
     },

@@ -70,17 +70,18 @@ struct Plan {
 }
 
 impl Plan {
-    /// Enqueues the kernel for quantized or dense weights. The result is f32 for quantized weights, else in the type
-    /// of x.
+    /// Enqueues the kernel for quantized or dense weights and the rows of `x` from element `start` on. The result is f32
+    /// for quantized weights, else in the type of x.
     fn run(
         &self,
         device: &RocmDevice,
         weights: DevicePtr,
         dtype: GgmlDType,
-        x: DevicePtr,
-        x_dtype: DType,
+        x: &RocmStorage,
+        start: usize,
     ) -> Result<RocmStorage> {
         let op = "mixture of experts";
+        let x_dtype = x.dtype();
         let count = self.tasks.count as usize;
         let row = types::row(dtype);
         let out_dtype = if row.own.is_some() {
@@ -103,7 +104,7 @@ impl Plan {
         let activations;
         let (launch, x, k) = match (row.own, row.dense) {
             (Some(name), _) => {
-                activations = Activations::of(device, x, x_dtype, self.inputs, self.k)?;
+                activations = Activations::of(x, start, self.inputs, self.k)?;
                 let launch = match sorted {
                     Some(_) => device.launch(&kernels::QUANTIZED_TILE, "moe_tile", name, "")?,
                     None => device.launch(&kernels::QUANTIZED_PRODUCT, "moe", name, "")?,
@@ -117,7 +118,7 @@ impl Plan {
                     None => "dense_moe",
                 };
                 let launch = device.launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;
-                (launch, x, self.k)
+                (launch, x.ptr_at(start), self.k)
             }
             (None, None) => crate::bail!("{op}: {dtype:?} has no kernel"),
         };
@@ -217,7 +218,8 @@ pub(super) fn indexed(
         crate::bail!("{op}: input {x:?} and ids {ids:?} do not fit weights of shape {shape:?}")
     }
     w.expect_elements(experts * n * k, op)?;
-    let x_ptr = x.expect_dtype(DType::F32, op)?.contiguous_ptr(x_l, op)?;
+    let x = x.expect_dtype(DType::F32, op)?;
+    x.contiguous_ptr(x_l, op)?;
     let ids_ptr = ids
         .expect_dtype(DType::U32, op)?
         .contiguous_ptr(ids_l, op)?;
@@ -240,7 +242,7 @@ pub(super) fn indexed(
         k,
         inputs: batch * inputs,
     };
-    let out = plan.run(w.device(), w.ptr(), w.dtype, x_ptr, DType::F32)?;
+    let out = plan.run(w.device(), w.ptr(), w.dtype, x, x_l.start_offset())?;
     Ok((out, Shape::from((batch, picked, n))))
 }
 
@@ -327,8 +329,9 @@ pub fn moe_gemm_gguf(
         )
     };
     let plan = tokens.plan(w.device(), &weights.shape, x_l.shape(), op)?;
-    let x_ptr = x.contiguous_ptr(x_l, op)?;
-    let out = plan.run(w.device(), w.ptr(), w.dtype, x_ptr, x_dtype(x, op)?)?;
+    x_dtype(x, op)?;
+    x.contiguous_ptr(x_l, op)?;
+    let out = plan.run(w.device(), w.ptr(), w.dtype, x, x_l.start_offset())?;
     let shape = Shape::from((plan.tasks.count as usize, plan.n));
     match types::row(w.dtype).own {
         Some(_) => Ok((out, shape)),
@@ -359,7 +362,8 @@ pub fn moe_gemm(
         DType::BF16 => GgmlDType::BF16,
         _ => GgmlDType::F32,
     };
-    let out = plan.run(x.device(), w_ptr, ggml, x.contiguous_ptr(x_l, op)?, dtype)?;
+    x.contiguous_ptr(x_l, op)?;
+    let out = plan.run(x.device(), w_ptr, ggml, x, x_l.start_offset())?;
     Ok((out, Shape::from((plan.tasks.count as usize, plan.n))))
 }
 

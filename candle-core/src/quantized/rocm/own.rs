@@ -4,9 +4,11 @@
 //! and give f32, f16 and bf16 without a conversion in between.
 use super::tile::Tile;
 use super::QRocmStorage;
-use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmBuffer, RocmError};
+use crate::backend::BackendStorage;
+use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmBuffer, RocmError, Stretch};
 use crate::{DType, Result, RocmDevice, RocmStorage};
 use candle_hip::DevicePtr;
+use std::sync::Arc;
 
 /// `WARP` and `SEGMENT` of the kernels' headers.
 const WARP: u32 = 32;
@@ -59,24 +61,37 @@ pub(super) fn float_type(dtype: DType) -> Result<i32> {
 
 /// Activations in int8, as product.hip reads them.
 pub(super) struct Activations {
-    buffer: RocmBuffer,
+    buffer: Arc<RocmBuffer>,
 }
 
 impl Activations {
-    /// Converts `rows` contiguous rows of `k` elements, a multiple of [`SEGMENT`].
-    pub(super) fn of(
+    /// `rows` rows of `k` elements of `x`, a multiple of [`SEGMENT`], side by side from element `start` on. They are kept
+    /// with `x`: the next product with the same ones finds them converted.
+    pub(super) fn of(x: &RocmStorage, start: usize, rows: usize, k: usize) -> Result<Self> {
+        let stretch = Stretch {
+            start,
+            rows,
+            columns: k,
+        };
+        let buffer = x.form(stretch, || {
+            Self::convert(x.device(), x.ptr_at(start), x.dtype(), rows, k)
+        })?;
+        Ok(Self { buffer })
+    }
+
+    fn convert(
         device: &RocmDevice,
         x: DevicePtr,
         dtype: DType,
         rows: usize,
         k: usize,
-    ) -> Result<Self> {
+    ) -> Result<RocmBuffer> {
         let segments = k / SEGMENT;
         let blocks = rows * segments;
         let room = segments.next_multiple_of(ACTIVATION_LINE);
         let buffer = device.allocate(rows * room * ACTIVATION_BYTES)?;
         if blocks == 0 {
-            return Ok(Self { buffer });
+            return Ok(buffer);
         }
         let launch = device.launch(&kernels::QUANTIZE, "quantize_activations", "", "")?;
         let launch = launch.arg(x).arg(buffer.ptr());
@@ -89,7 +104,7 @@ impl Activations {
             .block([WARP, ACTIVATION_WARPS, 1]);
         // SAFETY: reads `rows` × `k` elements of x, writes within the rows allocated above.
         unsafe { launch.run() }?;
-        Ok(Self { buffer })
+        Ok(buffer)
     }
 
     pub(super) fn ptr(&self) -> DevicePtr {
@@ -117,23 +132,25 @@ impl Vector {
     }
 }
 
-/// The product with quantized weights of the format `name`; the result in the type of the activations.
-/// `p.k` is a whole number of blocks and nothing is empty.
+/// The product of `p.rows` rows of `x`, from element `start` on, with quantized weights of the format `name`; the result in
+/// the type of the activations. `p.k` is a whole number of blocks and nothing is empty.
 pub(super) fn product(
     w: &QRocmStorage,
     name: &'static str,
     p: &Product,
-    x: DevicePtr,
-    dtype: DType,
+    x: &RocmStorage,
+    start: usize,
 ) -> Result<RocmStorage> {
     let tile = match p.rows <= MOST_VECTOR_ROWS {
         true => None,
         false => Some(Tile::of(w.device(), p)),
     };
-    product_by(tile, w, name, p, x, dtype)
+    let activations = Activations::of(x, start, p.rows, p.k)?;
+    multiply(tile, w, name, p, &activations, x.dtype())
 }
 
-/// The product by tiles or, without one, by the vector kernel, which takes up to [`MOST_VECTOR_ROWS`] rows.
+/// The product by one of the tiles, whatever else the size would take.
+#[cfg(test)]
 pub(super) fn product_by(
     tile: Option<&'static Tile>,
     w: &QRocmStorage,
@@ -142,8 +159,21 @@ pub(super) fn product_by(
     x: DevicePtr,
     dtype: DType,
 ) -> Result<RocmStorage> {
+    let buffer = Activations::convert(w.device(), x, dtype, p.rows, p.k)?;
+    let buffer = Arc::new(buffer);
+    multiply(tile, w, name, p, &Activations { buffer }, dtype)
+}
+
+/// The product by tiles or, without one, by the vector kernel, which takes up to [`MOST_VECTOR_ROWS`] rows.
+fn multiply(
+    tile: Option<&'static Tile>,
+    w: &QRocmStorage,
+    name: &'static str,
+    p: &Product,
+    x: &Activations,
+    dtype: DType,
+) -> Result<RocmStorage> {
     let device = w.device();
-    let x = Activations::of(device, x, dtype, p.rows, p.k)?;
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
     let launch = match tile {
         None => {

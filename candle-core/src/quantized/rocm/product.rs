@@ -145,7 +145,7 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
     }
     match row.own {
         Some(_) if large::pays(w.device(), p, x.dtype()) => large::product(w, p, x, l),
-        Some(name) => own::product(w, name, p, x_ptr, x.dtype()),
+        Some(name) => own::product(w, name, p, x, l.start_offset()),
         None => dequantized(w, p, x, l),
     }
 }

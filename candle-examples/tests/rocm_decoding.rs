@@ -1,0 +1,90 @@
+//! What a decoded token asks of the HIP runtime: so many launches for each layer, the token's number to the device, and
+//! nothing else. The counters are the process's, so this file holds one test.
+use anyhow::{Context, Result};
+use candle::quantized::{gguf_file, GgmlDType};
+use candle::rocm_backend::hip::{counters, Counters};
+use candle::{Device, Tensor, D};
+use candle_transformers::models as m;
+use std::io::Cursor;
+
+#[allow(dead_code)]
+#[path = "../examples/small-gguf/architectures.rs"]
+mod architectures;
+#[allow(dead_code)]
+#[path = "../examples/small-gguf/models.rs"]
+mod models;
+#[path = "../examples/small-gguf/vocabulary.rs"]
+mod vocabulary;
+
+type Model = Box<dyn FnMut(&Tensor, usize) -> candle::Result<Tensor>>;
+
+fn load(architecture: &str, device: &Device) -> Result<Model> {
+    let all = architectures::ARCHITECTURES;
+    let row = all.iter().find(|row| row.name == architecture);
+    let sketch = (row.context("not in the table")?.describe)();
+    let file = models::gguf(architecture, &sketch, models::Weights::All(GgmlDType::Q8_0))?;
+    let mut reader = Cursor::new(&file[..]);
+    let content = gguf_file::Content::read(&mut reader)?;
+    let r = &mut reader;
+    Ok(match architecture {
+        "llama" => {
+            let mut model = m::quantized_llama::ModelWeights::from_gguf(content, r, device)?;
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+        "qwen2" => {
+            let mut model = m::quantized_qwen2::ModelWeights::from_gguf(content, r, device)?;
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+        _ => {
+            let mut model = m::quantized_qwen3::ModelWeights::from_gguf(content, r, device)?;
+            Box::new(move |tokens, at| model.forward(tokens, at))
+        }
+    })
+}
+
+/// Layers of the small models.
+const LAYERS: u64 = 2;
+
+#[test]
+fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    // Norm of the sum, activations, q, k, v, heads, attention, activations, output; norm of the sum, activations, gate, up,
+    // their product, activations, down.
+    let llama = 16;
+    let architectures = [
+        ("llama", llama),
+        // Three biases are added.
+        ("qwen2", llama + 3),
+        // Heads of queries and keys are normalised.
+        ("qwen3", llama + 2),
+    ];
+    // The embedding, the norm of the last sum, activations, logits, the likeliest.
+    let around = 5;
+    for (architecture, each) in architectures {
+        let mut model = load(architecture, &device)?;
+        let mut at = 0;
+        let mut decode = |tokens: &[u32]| -> Result<u32> {
+            let input = Tensor::new(tokens, &device)?.unsqueeze(0)?;
+            let logits = model(&input, at)?.squeeze(0)?;
+            at += tokens.len();
+            Ok(logits.argmax(D::Minus1)?.to_scalar::<u32>()?)
+        };
+        let mut token = decode(&[1, 2, 3, 4, 5, 6, 7, 8, 9])?;
+        // The first token asks HIP for memory of its sizes.
+        token = decode(&[token])?;
+        for _ in 0..3 {
+            let before = counters();
+            token = decode(&[token])?;
+            let mut expected = Counters {
+                launches: around + each * LAYERS,
+                // After the token's number has gone there, and before the next has come back.
+                synchronizations: 2,
+                ..Counters::default()
+            };
+            (expected.host_to_device.count, expected.host_to_device.bytes) = (1, 4);
+            (expected.device_to_host.count, expected.device_to_host.bytes) = (1, 4);
+            assert_eq!(counters().since(&before), expected, "{architecture}");
+        }
+    }
+    Ok(())
+}

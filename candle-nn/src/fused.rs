@@ -1,0 +1,39 @@
+//! Operations of a transformer's layer that a GPU computes in fewer launches than their parts take.
+//!
+//! On rocm each is one launch (attention two or three) for f32, f16 and bf16; everywhere else, and for other types and
+//! layouts, [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
+//! [`crate::ops::rms_norm`] has none anywhere.
+use candle::{Result, Tensor};
+
+mod attention;
+pub use attention::{CachedAttention, Rotary};
+
+/// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.
+pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "rocm")]
+    if crate::rocm::fused::takes(&[gate, up]) {
+        return gate.apply_op2_no_bwd(up, &crate::rocm::fused::SiluMul);
+    }
+    crate::ops::silu(gate)? * up
+}
+
+/// `x + branch`, and that sum normalised as [`crate::ops::rms_norm`] does: the end of one part of a layer and the beginning of
+/// the next. `weight` has as many elements as the last dimension.
+pub fn add_rms_norm(
+    x: &Tensor,
+    branch: &Tensor,
+    weight: &Tensor,
+    eps: f32,
+) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "rocm")]
+    if crate::rocm::fused::takes(&[x, branch, weight])
+        && [x, branch].iter().all(|t| t.is_contiguous())
+    {
+        let op = crate::rocm::fused::AddRmsNorm { eps };
+        let both = x.apply_op3_no_bwd(branch, weight, &op)?;
+        return Ok((both.get(0)?, both.get(1)?));
+    }
+    let sum = (x + branch)?;
+    let normed = crate::ops::rms_norm(&sum, weight, eps)?;
+    Ok((sum, normed))
+}

@@ -1,0 +1,199 @@
+//! Attention of one layer with the keys and values that it has seen.
+use candle::{Result, Tensor};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+/// Positions are added to a cache in multiples of this.
+const STEP: usize = 256;
+
+/// By which angles queries and keys are rotated: cosines and sines for each position, contiguous, in f32, f16 or bf16.
+#[derive(Debug, Clone, Copy)]
+pub struct Rotary<'a> {
+    pub(crate) cos: &'a Tensor,
+    pub(crate) sin: &'a Tensor,
+    pub(crate) interleaved: bool,
+}
+
+impl<'a> Rotary<'a> {
+    /// `cos` and `sin` are `[positions, rotary / 2]`; the first `rotary` elements of a head are rotated, the others stay.
+    /// The elements of a pair are neighbours when `interleaved`, as in [`crate::rotary_emb::rope_i`], else half of `rotary`
+    /// apart, as in [`crate::rotary_emb::rope`].
+    pub fn new(cos: &'a Tensor, sin: &'a Tensor, interleaved: bool) -> Self {
+        Self {
+            cos,
+            sin,
+            interleaved,
+        }
+    }
+}
+
+/// Causal self-attention with rotary embeddings and a cache of keys and values, on rocm: one launch rotates and stores what
+/// is new, one or two compute the attention.
+///
+/// The cache grows in place: it holds room for half as many positions again as it has seen, and appending writes into that
+/// room. Only when it is used up, everything is copied to a larger one. A clone shares the room of its original; whichever
+/// of the two appends first takes the place behind what they have in common, the other moves.
+#[derive(Debug, Clone, Default)]
+pub struct CachedAttention {
+    room: Option<Room>,
+    /// Positions seen.
+    len: usize,
+}
+
+#[derive(Debug, Clone)]
+struct Room {
+    /// Keys and values, `[2, batch, heads, capacity, width]`.
+    kv: Tensor,
+    /// Positions that are taken, by this cache or a clone.
+    taken: Arc<AtomicUsize>,
+}
+
+impl Room {
+    fn capacity(&self) -> usize {
+        self.kv.dims()[3]
+    }
+
+    /// Whether keys such as `k` belong here.
+    fn suits(&self, k: &Tensor) -> bool {
+        let [_, batch, heads, _, width] = self.kv.dims() else {
+            return false;
+        };
+        let (here, there) = ([batch, heads, width], k.dims());
+        here == [&there[0], &there[1], &there[3]]
+            && self.kv.dtype() == k.dtype()
+            && self.kv.device().same_device(k.device())
+    }
+
+    /// Takes the positions from `len` to `end`, if there are so many and nobody has taken them.
+    fn take(&self, len: usize, end: usize) -> bool {
+        let order = Ordering::Relaxed;
+        end <= self.capacity() && self.taken.compare_exchange(len, end, order, order).is_ok()
+    }
+}
+
+impl CachedAttention {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Positions that the cache holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Forgets all positions.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Room for `n` more positions of keys such as `k`, behind the ones that are there.
+    fn room_for(&mut self, k: &Tensor) -> Result<Room> {
+        let (batch, heads, new, width) = k.dims4()?;
+        let end = self.len + new;
+        if let Some(room) = &self.room {
+            if !room.suits(k) {
+                candle::bail!(
+                    "cached attention: keys of {:?} in {:?} do not continue a cache of {:?} (batch, heads, positions, width) in {:?}",
+                    k.dims(),
+                    k.dtype(),
+                    [batch, room.kv.dims()[2], self.len, room.kv.dims()[4]],
+                    room.kv.dtype()
+                )
+            }
+            if room.take(self.len, end) {
+                return Ok(room.clone());
+            }
+        }
+        let capacity = (end + end / 2).next_multiple_of(STEP);
+        let kv = Tensor::zeros((2, batch, heads, capacity, width), k.dtype(), k.device())?;
+        if let Some(room) = &self.room {
+            let held = room.kv.narrow(3, 0, self.len)?.contiguous()?;
+            kv.slice_set(&held, 3, 0)?;
+        }
+        let taken = Arc::new(AtomicUsize::new(end));
+        let room = Room { kv, taken };
+        self.room = Some(room.clone());
+        Ok(room)
+    }
+
+    /// Rotates `q` and `k`, which are at the positions from `position` on, appends `k` and `v`, and lets each query see the positions up to its own: `q` is `[batch, heads, n,
+    /// width]`, `k` and `v` `[batch, key heads, n, width]`, of any strides; the result is `[batch, n, heads * width]`. Scores are
+    /// divided by the root of `width`. `mask`, where there is one, is added to them in place of the causal one, as
+    /// [`crate::ops::sdpa`] takes it.
+    ///
+    /// # Errors
+    /// Shapes and types that do not fit each other or what the cache holds; devices other than rocm.
+    pub fn forward(
+        &mut self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        rotary: &Rotary<'_>,
+        position: usize,
+        mask: Option<&Tensor>,
+    ) -> Result<Tensor> {
+        let (batch, heads, new, width) = q.dims4()?;
+        let (key_batch, key_heads, key_new, key_width) = k.dims4()?;
+        let fits = k.dims() == v.dims()
+            && [batch, new, width] == [key_batch, key_new, key_width]
+            && key_heads > 0
+            && heads.is_multiple_of(key_heads);
+        if !fits {
+            candle::bail!(
+                "cached attention: q {:?}, k {:?} and v {:?} do not fit: they are [batch, heads, positions, width], and the \
+                 heads of q a multiple of those of k and v",
+                q.dims(),
+                k.dims(),
+                v.dims()
+            )
+        }
+        let room = self.room_for(k)?;
+        let places = (position, self.len);
+        let q = place((q, k, v), rotary, &room.kv, places)?;
+        let end = self.len + new;
+        let held = |which| room.kv.get(which)?.narrow(2, 0, end);
+        let (k, v) = (held(0)?, held(1)?);
+        let scale = 1.0 / (width as f32).sqrt();
+        let out = crate::ops::sdpa(&q, &k, &v, mask, mask.is_none(), scale, 1.0)?;
+        self.len = end;
+        out.transpose(1, 2)?.reshape((batch, new, heads * width))
+    }
+}
+
+/// Writes rotated keys and plain values into `kv`; rotated queries are the result. `places` are the positions of the first
+/// query: among the angles, and in `kv`.
+#[cfg(feature = "rocm")]
+fn place(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    rotary: &Rotary<'_>,
+    kv: &Tensor,
+    (position, at): (usize, usize),
+) -> Result<Tensor> {
+    use crate::rocm::fused::Place;
+    let place = Place {
+        rotary,
+        position,
+        kv,
+        at,
+    };
+    let q = Place::source(q)?;
+    q.apply_op3_no_bwd(&Place::source(k)?, &Place::source(v)?, &place)
+}
+
+#[cfg(not(feature = "rocm"))]
+fn place(
+    (q, ..): (&Tensor, &Tensor, &Tensor),
+    _: &Rotary<'_>,
+    _: &Tensor,
+    _: (usize, usize),
+) -> Result<Tensor> {
+    candle::bail!(
+        "cached attention is for rocm, the queries are on {:?}",
+        q.device()
+    )
+}

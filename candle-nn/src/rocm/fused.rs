@@ -1,0 +1,411 @@
+//! [`crate::fused`] on AMD GPUs: candle-kernels' fused.hip.
+use crate::fused::Rotary;
+use candle::backend::BackendStorage;
+use candle::rocm_backend::hip::KernelArg;
+use candle::rocm_backend::{kernel_suffix, kernels};
+use candle::{
+    CpuStorage, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, RocmStorage, Shape,
+    Storage, Tensor,
+};
+
+/// Work-items of a workgroup of element-wise kernels, and the most of one that takes a row.
+const BLOCK: u32 = 256;
+const MOST_OF_A_ROW: usize = 1024;
+/// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
+const MOST_GRID_Y: usize = u16::MAX as usize;
+
+/// Whether the kernels here take such operands: all on rocm and of one type that the kernels have.
+pub(crate) fn takes(operands: &[&Tensor]) -> bool {
+    let dtype = operands[0].dtype();
+    matches!(dtype, DType::F32 | DType::F16 | DType::BF16)
+        && operands
+            .iter()
+            .all(|x| x.device().is_rocm() && x.dtype() == dtype && Rows::of(x.layout()).is_some())
+}
+
+fn only_on_rocm<T>(op: &str) -> Result<T> {
+    candle::bail!("{op}: this kernel is for rocm")
+}
+
+/// A tensor as rows of its last dimension.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Rows {
+    rows: usize,
+    columns: usize,
+    /// Elements from the beginning of a row to that of the next.
+    step: usize,
+}
+
+impl Rows {
+    /// None unless the elements of a row lie side by side and the rows at even distances.
+    fn of(l: &Layout) -> Option<Self> {
+        let (&columns, outer) = l.dims().split_last()?;
+        let (&inner_step, outer_steps) = l.stride().split_last()?;
+        if columns > 1 && inner_step != 1 {
+            return None;
+        }
+        let (mut rows, mut step) = (1, columns);
+        for (&dim, &stride) in outer.iter().zip(outer_steps).rev() {
+            if dim == 1 {
+                continue;
+            }
+            if rows == 1 {
+                step = stride;
+            } else if stride != rows * step {
+                return None;
+            }
+            rows *= dim;
+        }
+        Some(Self {
+            rows,
+            columns,
+            step,
+        })
+    }
+
+    fn of_operand(l: &Layout, op: &'static str) -> Result<Self> {
+        match Self::of(l) {
+            Some(rows) => Ok(rows),
+            None => Err(candle::Error::RequiresContiguous { op }.bt()),
+        }
+    }
+}
+
+fn same_shape(a: &Layout, b: &Layout, op: &'static str) -> Result<()> {
+    if a.shape() != b.shape() {
+        let (lhs, rhs) = (a.shape().clone(), b.shape().clone());
+        return Err(candle::Error::ShapeMismatchBinaryOp { lhs, rhs, op }.bt());
+    }
+    Ok(())
+}
+
+/// `silu(gate) * up`.
+pub(crate) struct SiluMul;
+
+impl CustomOp2 for SiluMul {
+    fn name(&self) -> &'static str {
+        "silu-mul"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        only_on_rocm(self.name())
+    }
+
+    fn rocm_fwd(
+        &self,
+        gate: &RocmStorage,
+        gate_l: &Layout,
+        up: &RocmStorage,
+        up_l: &Layout,
+    ) -> Result<(RocmStorage, Shape)> {
+        let op = self.name();
+        same_shape(gate_l, up_l, op)?;
+        let up = up.expect_dtype(gate.dtype(), op)?;
+        let (of_gate, of_up) = (Rows::of_operand(gate_l, op)?, Rows::of_operand(up_l, op)?);
+        let Rows { rows, columns, .. } = of_gate;
+        let out = RocmStorage::uninit(gate.device(), rows * columns, gate.dtype())?;
+        if rows * columns > 0 {
+            let suffix = kernel_suffix(gate.dtype(), op)?;
+            let launch = gate
+                .device()
+                .launch(&kernels::FUSED, "silu_mul", suffix, "")?;
+            let launch = launch.arg(gate.ptr(gate_l)).arg(up.ptr(up_l));
+            let launch = launch.arg(out.ptr_at(0)).int("rows", rows)?;
+            let launch = launch
+                .int("columns", columns)?
+                .arg(of_gate.step as u64)
+                .arg(of_up.step as u64);
+            let grid = [
+                columns.div_ceil(BLOCK as usize) as u32,
+                rows.min(MOST_GRID_Y) as u32,
+                1,
+            ];
+            // SAFETY: the kernel reads the elements of both operands by their steps and writes rows × columns.
+            unsafe { launch.geometry(grid, [BLOCK, 1, 1]).run() }?;
+        }
+        Ok((out, gate_l.shape().clone()))
+    }
+}
+
+/// `x + branch` and that normalised, one behind the other: `[2, ..]`.
+pub(crate) struct AddRmsNorm {
+    pub(crate) eps: f32,
+}
+
+impl CustomOp3 for AddRmsNorm {
+    fn name(&self) -> &'static str {
+        "add-rms-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        only_on_rocm(self.name())
+    }
+
+    fn rocm_fwd(
+        &self,
+        x: &RocmStorage,
+        x_l: &Layout,
+        branch: &RocmStorage,
+        branch_l: &Layout,
+        weight: &RocmStorage,
+        weight_l: &Layout,
+    ) -> Result<(RocmStorage, Shape)> {
+        let op = self.name();
+        same_shape(x_l, branch_l, op)?;
+        let Rows { rows, columns, .. } = Rows::of_operand(x_l, op)?;
+        if weight_l.shape().elem_count() != columns {
+            candle::bail!(
+                "{op}: weights {:?} do not fit rows of {columns}",
+                weight_l.shape()
+            )
+        }
+        let dtype = x.dtype();
+        let x_ptr = x.contiguous_ptr(x_l, op)?;
+        let branch_ptr = branch
+            .expect_dtype(dtype, op)?
+            .contiguous_ptr(branch_l, op)?;
+        let weight_ptr = weight
+            .expect_dtype(dtype, op)?
+            .contiguous_ptr(weight_l, op)?;
+        let count = rows * columns;
+        let out = RocmStorage::uninit(x.device(), 2 * count, dtype)?;
+        if count > 0 {
+            let suffix = kernel_suffix(dtype, op)?;
+            let launch = x
+                .device()
+                .launch(&kernels::FUSED, "add_rms_norm", suffix, "")?;
+            let launch = launch.arg(x_ptr).arg(branch_ptr).arg(weight_ptr);
+            let launch = launch.arg(out.ptr_at(0)).arg(out.ptr_at(count));
+            let launch = launch.int("columns", columns)?.arg(self.eps);
+            // Whole warps.
+            let threads = columns.next_multiple_of(32).min(MOST_OF_A_ROW) as u32;
+            // SAFETY: one workgroup a row of contiguous tensors; the result has both halves.
+            unsafe { launch.groups(rows)?.block([threads, 1, 1]).run() }?;
+        }
+        Ok((out, Shape::from([&[2], x_l.dims()].concat())))
+    }
+}
+
+/// `Heads` of fused.hip, byte for byte.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+struct Heads {
+    from: u64,
+    to: u64,
+    /// From batch entry to batch entry, head to head, position to position.
+    from_steps: [u64; 3],
+    to_steps: [u64; 3],
+    heads: u32,
+    rotated: u32,
+}
+
+/// `Placing` of fused.hip, byte for byte.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Placing {
+    tensors: [Heads; 3],
+    batches: u32,
+    positions: u32,
+    width: u32,
+    rotary: u32,
+    interleaved: u32,
+    angles: u32,
+}
+const _: () = assert!(size_of::<Heads>() == 72 && size_of::<Placing>() == 240);
+
+// SAFETY: `repr(C)` without padding, laid out as the kernel's struct.
+unsafe impl KernelArg for Placing {}
+
+/// Rotates queries and keys by the angles from number `position` on; keys and values go to `kv`, `[2, batch, heads, capacity, width]`, from position `at` on. The
+/// result are the queries.
+pub(crate) struct Place<'a> {
+    pub(crate) rotary: &'a Rotary<'a>,
+    pub(crate) position: usize,
+    pub(crate) kv: &'a Tensor,
+    pub(crate) at: usize,
+}
+
+impl Place<'_> {
+    /// The tensor, or a copy where the elements of a head do not lie side by side.
+    pub(crate) fn source(x: &Tensor) -> Result<Tensor> {
+        match x.stride().last() {
+            Some(1) => Ok(x.clone()),
+            _ => x.contiguous(),
+        }
+    }
+}
+
+/// The launch, with all that is known before the cache is locked.
+struct IntoCache<'a> {
+    op: &'a Place<'a>,
+    placing: Placing,
+}
+
+impl CustomOp3 for Place<'_> {
+    fn name(&self) -> &'static str {
+        "place-heads"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        only_on_rocm(self.name())
+    }
+
+    fn rocm_fwd(
+        &self,
+        q: &RocmStorage,
+        q_l: &Layout,
+        k: &RocmStorage,
+        k_l: &Layout,
+        v: &RocmStorage,
+        v_l: &Layout,
+    ) -> Result<(RocmStorage, Shape)> {
+        let op = self.name();
+        let (batches, heads, positions, width) = q_l.shape().dims4()?;
+        let (_, key_heads, _, _) = k_l.shape().dims4()?;
+        let k = k.expect_dtype(q.dtype(), op)?;
+        let v = v.expect_dtype(q.dtype(), op)?;
+        let (angles, half) = self.rotary.cos.dims2()?;
+        let rotary = 2 * half;
+        let end = self.position + positions;
+        if self.rotary.sin.dims() != [angles, half] || end > angles || rotary > width {
+            candle::bail!(
+                "{op}: angles {:?} and {:?} do not fit positions {} to {end} of heads of {width}",
+                self.rotary.cos.dims(),
+                self.rotary.sin.dims(),
+                self.position
+            )
+        }
+        if !width.is_multiple_of(2) {
+            candle::bail!("{op}: heads of {width} elements, an odd number")
+        }
+        let word = |what: &str, value: usize| -> Result<u32> {
+            match i32::try_from(value) {
+                Ok(v) => Ok(v as u32),
+                Err(_) => candle::bail!("{op}: {what} is {value}, more than {}", i32::MAX),
+            }
+        };
+        let most_heads = heads.max(key_heads);
+        word(
+            "the number of elements",
+            batches * most_heads * positions * width,
+        )?;
+        let out = RocmStorage::uninit(q.device(), q_l.shape().elem_count(), q.dtype())?;
+        let from = |x: &RocmStorage, l: &Layout, rotated: bool| -> Result<Heads> {
+            let step = |dim: usize| l.stride()[dim] as u64;
+            Ok(Heads {
+                from: x.ptr(l).as_raw(),
+                from_steps: [step(0), step(1), step(2)],
+                heads: word("heads", l.dims()[1])?,
+                rotated: rotated.into(),
+                ..Heads::default()
+            })
+        };
+        let queries = Heads {
+            to: out.ptr_at(0).as_raw(),
+            to_steps: [heads * positions * width, positions * width, width].map(|n| n as u64),
+            ..from(q, q_l, true)?
+        };
+        let placing = Placing {
+            tensors: [queries, from(k, k_l, true)?, from(v, v_l, false)?],
+            batches: word("batch", batches)?,
+            positions: word("positions", positions)?,
+            width: word("width", width)?,
+            rotary: word("rotary", rotary)?,
+            interleaved: self.rotary.interleaved.into(),
+            angles: 0,
+        };
+        let into = [2, batches, key_heads, self.at + positions, width];
+        let room = self.kv.dims();
+        let fits = room.len() == 5 && self.kv.dtype() == q.dtype() && {
+            let same = [0, 1, 2, 4].iter().all(|&d| room[d] == into[d]);
+            same && room[3] >= into[3] && self.kv.is_contiguous()
+        };
+        if !fits {
+            candle::bail!("{op}: a cache of {room:?} has no place for {into:?}")
+        }
+        if q_l.shape().elem_count() > 0 {
+            let op = self;
+            self.kv.inplace_op1(&IntoCache { op, placing })?;
+        }
+        Ok((out, q_l.shape().clone()))
+    }
+}
+
+impl InplaceOp1 for IntoCache<'_> {
+    fn name(&self) -> &'static str {
+        "place-heads"
+    }
+
+    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
+        only_on_rocm(self.name())
+    }
+
+    fn rocm_fwd(&self, kv: &mut RocmStorage, l: &Layout) -> Result<()> {
+        let op = self.name();
+        let Place {
+            rotary,
+            position,
+            at,
+            ..
+        } = *self.op;
+        let (_, batches, heads, capacity, width) = l.shape().dims5()?;
+        let mut placing = self.placing;
+        for which in 0..2 {
+            let first = which * batches * heads * capacity * width + at * width;
+            let into = &mut placing.tensors[1 + which];
+            into.to = kv.ptr_at(l.start_offset() + first).as_raw();
+            into.to_steps = [heads * capacity * width, capacity * width, width].map(|n| n as u64);
+        }
+        let (cos, cos_l) = rotary.cos.storage_and_layout();
+        let (sin, sin_l) = rotary.sin.storage_and_layout();
+        let (Storage::Rocm(cos), Storage::Rocm(sin)) = (&*cos, &*sin) else {
+            candle::bail!("{op}: the queries are on rocm, the angles are not")
+        };
+        placing.angles = match cos.dtype() {
+            DType::F32 => 0,
+            DType::F16 => 1,
+            DType::BF16 => 2,
+            dtype => return Err(candle::Error::UnsupportedDTypeForOp(dtype, op).bt()),
+        };
+        let sin = sin.expect_dtype(cos.dtype(), op)?;
+        let half = placing.rotary as usize / 2;
+        let skipped = position * half * cos.dtype().size_in_bytes();
+        let suffix = kernel_suffix(kv.dtype(), op)?;
+        let launch = kv
+            .device()
+            .launch(&kernels::FUSED, "place_heads", suffix, "")?;
+        let launch = launch
+            .arg(placing)
+            .arg(cos.contiguous_ptr(cos_l, op)?.offset(skipped))
+            .arg(sin.contiguous_ptr(sin_l, op)?.offset(skipped));
+        let of_heads = placing.batches as usize * placing.positions as usize * (width / 2);
+        let most = placing.tensors.iter().map(|t| t.heads).max().unwrap_or(0);
+        let groups = (of_heads * most as usize).div_ceil(BLOCK as usize) as u32;
+        // SAFETY: a thread for each pair of elements of the tensor with the most heads; those beyond another's last batch
+        // entry do nothing. Sources are read by their strides; queries go to a result of their size, keys and values to
+        // positions that `Place` checked against the cache's room, which is borrowed mutably.
+        unsafe { launch.geometry([groups, 3, 1], [BLOCK, 1, 1]).run() }
+    }
+}

@@ -1,0 +1,368 @@
+//! `candle_nn::fused` on rocm against the operations that it stands for: on the same device where they round alike, else on the
+//! CPU in f64.
+use candle::{DType, Device, Result, Tensor, D};
+use candle_nn::fused::{add_rms_norm, silu_mul, CachedAttention, Rotary};
+
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+fn rocm() -> Result<Device> {
+    Device::new_rocm(0)
+}
+
+/// Numbers in [-2, 2) that look random (xorshift).
+fn numbers(shape: &[usize], seed: u64) -> Result<Tensor> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1u64 << 24) as f32 * 4.0 - 2.0
+    };
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
+    Tensor::from_vec(values, shape, &Device::Cpu)
+}
+
+fn there(x: &Tensor, dtype: DType) -> Result<Tensor> {
+    x.to_dtype(dtype)?.to_device(&rocm()?)
+}
+
+/// Values as f64 on the CPU.
+fn wide(x: &Tensor) -> Result<Tensor> {
+    x.to_device(&Device::Cpu)?.to_dtype(DType::F64)
+}
+
+/// The largest difference, as a share of the largest value.
+fn off(found: &Tensor, expected: &Tensor) -> Result<f64> {
+    assert_eq!(found.dims(), expected.dims());
+    let largest = expected.abs()?.flatten_all()?.max(0)?.to_scalar::<f64>()?;
+    let off = (wide(found)? - expected)?.abs()?;
+    let off = off.flatten_all()?.max(0)?.to_scalar::<f64>()?;
+    assert!(off.is_finite() && largest > 0.0);
+    Ok(off / largest)
+}
+
+/// Half a unit in the last place of numbers near 1.
+fn rounding(dtype: DType) -> f64 {
+    match dtype {
+        DType::F16 => 2f64.powi(-11),
+        DType::BF16 => 2f64.powi(-8),
+        _ => 2f64.powi(-24),
+    }
+}
+
+#[test]
+fn silu_mul_rounds_as_its_parts() -> Result<()> {
+    for dtype in DTYPES {
+        for shape in [&[1, 1, 1000][..], &[3, 77], &[2, 5, 256], &[0, 8]] {
+            let gate = there(&numbers(shape, 1)?, dtype)?;
+            let up = there(&numbers(shape, 2)?, dtype)?;
+            let parts = (candle_nn::ops::silu(&gate)? * &up)?;
+            let found = silu_mul(&gate, &up)?;
+            assert_eq!(found.dims(), shape);
+            let bits = |x: &Tensor| wide(x)?.flatten_all()?.to_vec1::<f64>();
+            assert_eq!(bits(&found)?, bits(&parts)?, "{shape:?} {dtype:?}");
+        }
+        // Halves of one product, as phi3 has them, and columns that do not lie side by side.
+        let both = there(&numbers(&[2, 3, 600], 3)?, dtype)?;
+        let (gate, up) = (both.narrow(2, 0, 300)?, both.narrow(2, 300, 300)?);
+        let parts = (gate.silu()? * &up)?;
+        assert_eq!(off(&silu_mul(&gate, &up)?, &wide(&parts)?)?, 0.0);
+        let (gate, up) = (gate.transpose(1, 2)?, up.transpose(1, 2)?);
+        assert_eq!(
+            off(&silu_mul(&gate, &up)?, &wide(&parts.transpose(1, 2)?)?)?,
+            0.0
+        );
+    }
+    let (a, b) = (
+        there(&numbers(&[2, 4], 4)?, DType::F32)?,
+        there(&numbers(&[4, 2], 5)?, DType::F32)?,
+    );
+    assert!(silu_mul(&a, &b).is_err(), "other shapes");
+    Ok(())
+}
+
+#[test]
+fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
+    let eps = 1e-5;
+    for dtype in DTYPES {
+        for (rows, columns) in [(1, 4096), (1, 31), (5, 256), (3, 1500), (2, 1)] {
+            let shape = [1, rows, columns];
+            let x = there(&numbers(&shape, 1)?, dtype)?;
+            let branch = there(&numbers(&shape, 2)?, dtype)?;
+            let weight = there(&numbers(&[columns], 3)?, dtype)?;
+            let (sum, normed) = add_rms_norm(&x, &branch, &weight, eps)?;
+            assert_eq!((sum.dtype(), normed.dtype()), (dtype, dtype));
+            let parts = (&x + &branch)?;
+            assert_eq!(
+                off(&sum, &wide(&parts)?)?,
+                0.0,
+                "{rows} x {columns} {dtype:?}"
+            );
+            let exact = wide(&parts)?;
+            let mean = exact.sqr()?.mean_keepdim(D::Minus1)?;
+            let exact = exact.broadcast_div(&(mean + f64::from(eps))?.sqrt()?)?;
+            let exact = exact.broadcast_mul(&wide(&weight)?)?;
+            // The result's rounding; in f32 a few more of the sum, the root and the products, each of one rounding.
+            let allowed = rounding(dtype) * if dtype == DType::F32 { 8.0 } else { 1.1 };
+            let off = off(&normed, &exact)?;
+            assert!(
+                off <= allowed,
+                "{rows} x {columns} {dtype:?}: {off:e}, {allowed:e} allowed"
+            );
+        }
+    }
+    let x = there(&numbers(&[2, 64], 4)?, DType::F32)?;
+    let short = there(&numbers(&[32], 5)?, DType::F32)?;
+    assert!(
+        add_rms_norm(&x, &x, &short, eps).is_err(),
+        "too few weights"
+    );
+    Ok(())
+}
+
+/// An attention, and the angles of its positions.
+struct Case {
+    batch: usize,
+    heads: usize,
+    key_heads: usize,
+    width: usize,
+    rotary: usize,
+    interleaved: bool,
+    dtype: DType,
+    angles: DType,
+}
+
+/// Positions that there are angles for.
+const POSITIONS: usize = 900;
+
+impl Case {
+    fn angles(&self) -> Result<(Tensor, Tensor)> {
+        let half = self.rotary / 2;
+        let of = |i: usize| (i / half) as f32 / 50f32.powf((i % half) as f32 / half as f32);
+        let angles: Vec<f32> = (0..POSITIONS * half).map(of).collect();
+        let angles = Tensor::from_vec(angles, (POSITIONS, half), &Device::Cpu)?;
+        let rounded = |t: Tensor| t.to_dtype(self.angles);
+        Ok((rounded(angles.cos()?)?, rounded(angles.sin()?)?))
+    }
+
+    /// New queries, keys and values as the products leave them: heads of a position side by side.
+    fn tokens(&self, count: usize, seed: u64) -> Result<[Tensor; 3]> {
+        let heads = [self.heads, self.key_heads, self.key_heads];
+        let [q, k, v] = [0, 1, 2].map(|i| -> Result<Tensor> {
+            let shape = [self.batch, count, heads[i], self.width];
+            let x = numbers(&shape, seed * 3 + i as u64)?.to_dtype(self.dtype)?;
+            x.transpose(1, 2)
+        });
+        Ok([q?, k?, v?])
+    }
+
+    /// Rotated by the definition, in f64 and rounded as the cache rounds it.
+    fn rotated(&self, x: &Tensor, from: usize) -> Result<Tensor> {
+        let (cos, sin) = self.angles()?;
+        let (_, _, count, width) = x.dims4()?;
+        let half = self.rotary / 2;
+        let table = |t: Tensor| wide(&t.narrow(0, from, count)?);
+        let (cos, sin) = (table(cos)?, table(sin)?);
+        let x = wide(x)?;
+        let pair = |i: usize| match self.interleaved {
+            true => (2 * i, 2 * i + 1),
+            false => (i, i + half),
+        };
+        let mut columns: Vec<Tensor> = (0..width)
+            .map(|i| x.narrow(3, i, 1))
+            .collect::<Result<_>>()?;
+        for i in 0..half {
+            let (first, second) = pair(i);
+            let angle = |t: &Tensor| t.narrow(1, i, 1)?.reshape((1, 1, count, 1));
+            let (c, s) = (angle(&cos)?, angle(&sin)?);
+            let (a, b) = (columns[first].clone(), columns[second].clone());
+            columns[first] = (a.broadcast_mul(&c)? - b.broadcast_mul(&s)?)?;
+            columns[second] = (a.broadcast_mul(&s)? + b.broadcast_mul(&c)?)?;
+        }
+        wide(&Tensor::cat(&columns, 3)?.to_dtype(self.dtype)?)
+    }
+
+    /// Attention by the definition, in f64.
+    fn exact(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+        let (b, h, n, w) = q.dims4()?;
+        let keys = k.dim(2)?;
+        let repeat = |t: &Tensor| {
+            let group = h / self.key_heads;
+            let shape = (b, self.key_heads, group, keys, w);
+            t.unsqueeze(2)?
+                .broadcast_as(shape)?
+                .reshape((b, h, keys, w))
+        };
+        let scores = (q.matmul(&repeat(k)?.t()?.contiguous()?)? / (w as f64).sqrt())?;
+        let hidden = |i: usize, j: usize| {
+            if j + n > i + keys {
+                f64::NEG_INFINITY
+            } else {
+                0.0
+            }
+        };
+        let mask: Vec<f64> = (0..n * keys)
+            .map(|at| hidden(at / keys, at % keys))
+            .collect();
+        let mask = Tensor::from_vec(mask, (1, 1, n, keys), &Device::Cpu)?;
+        let weights = candle_nn::ops::softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
+        let out = weights.matmul(&repeat(v)?.contiguous()?)?;
+        out.transpose(1, 2)?.reshape((b, n, h * w))
+    }
+
+    /// What the cache should hold, appended to.
+    fn append(&self, held: &mut Option<(Tensor, Tensor)>, k: Tensor, v: Tensor) -> Result<()> {
+        *held = Some(match held.take() {
+            None => (k, v),
+            Some((a, b)) => (Tensor::cat(&[&a, &k], 2)?, Tensor::cat(&[&b, &v], 2)?),
+        });
+        Ok(())
+    }
+
+    /// Takes `count` more tokens into the cache and into what it should hold, and compares the attention.
+    fn step(
+        &self,
+        cache: &mut CachedAttention,
+        held: &mut Option<(Tensor, Tensor)>,
+        count: usize,
+        seed: u64,
+    ) -> Result<()> {
+        let at = cache.len();
+        let [q, k, v] = self.tokens(count, seed)?;
+        let (cos, sin) = self.angles()?;
+        let (cos, sin) = (cos.to_device(&rocm()?)?, sin.to_device(&rocm()?)?);
+        let rotary = Rotary::new(&cos, &sin, self.interleaved);
+        let on = |x: &Tensor| x.to_device(&rocm()?);
+        let found = cache.forward(&on(&q)?, &on(&k)?, &on(&v)?, &rotary, at, None)?;
+        assert_eq!((found.dtype(), cache.len()), (self.dtype, at + count));
+        self.append(held, self.rotated(&k, at)?, wide(&v)?)?;
+        let Some((keys, values)) = held else {
+            candle::bail!("nothing was appended")
+        };
+        let exact = self.exact(&self.rotated(&q, at)?, keys, values)?;
+        // Scores of up to 4 * width / sqrt(width) are sums of rounded products, their powers the weights; rotation
+        // rounds once more where the type is narrow (a unit that is rounded the other way).
+        let allowed = 64.0 * rounding(self.dtype);
+        let off = off(&found, &exact)?;
+        assert!(
+            off <= allowed,
+            "{count} tokens at {at}: {off:e}, {allowed:e} allowed"
+        );
+        Ok(())
+    }
+}
+
+fn llama(dtype: DType) -> Case {
+    Case {
+        batch: 1,
+        heads: 4,
+        key_heads: 2,
+        width: 64,
+        rotary: 64,
+        interleaved: true,
+        dtype,
+        angles: DType::F32,
+    }
+}
+
+#[test]
+fn attention_is_that_of_its_parts() -> Result<()> {
+    let narrow = |interleaved| Case {
+        batch: 2,
+        heads: 3,
+        key_heads: 3,
+        width: 80,
+        rotary: 32,
+        interleaved,
+        dtype: DType::F32,
+        angles: DType::F16,
+    };
+    let halves = Case {
+        interleaved: false,
+        ..llama(DType::F32)
+    };
+    let half = llama(DType::F16);
+    let bf16 = Case {
+        angles: DType::BF16,
+        ..llama(DType::BF16)
+    };
+    for case in [
+        llama(DType::F32),
+        halves,
+        narrow(true),
+        narrow(false),
+        half,
+        bf16,
+    ] {
+        let (mut cache, mut held) = (CachedAttention::new(), None);
+        // A prompt, tokens, another prompt, a token.
+        for (seed, count) in [11, 1, 1, 5, 1].into_iter().enumerate() {
+            case.step(&mut cache, &mut held, count, seed as u64)?;
+        }
+        cache.reset();
+        assert!(cache.is_empty());
+        case.step(&mut cache, &mut None, 2, 9)?;
+    }
+    Ok(())
+}
+
+/// Beyond the room that it was made with; and a clone at each of the lengths.
+#[test]
+fn a_cache_grows_and_its_clones_part() -> Result<()> {
+    let case = Case {
+        heads: 2,
+        key_heads: 1,
+        width: 32,
+        rotary: 32,
+        ..llama(DType::F32)
+    };
+    let (mut cache, mut held) = (CachedAttention::new(), None);
+    for (seed, count) in [250, 5, 1, 2, 130, 1].into_iter().enumerate() {
+        let seed = seed as u64;
+        let (mut clone, mut held_by_clone) = (cache.clone(), held.clone());
+        case.step(&mut cache, &mut held, count, seed)?;
+        case.step(&mut clone, &mut held_by_clone, 1, seed + 100)?;
+        case.step(&mut clone, &mut held_by_clone, 2, seed + 200)?;
+    }
+    // What the clones appended left no trace.
+    case.step(&mut cache, &mut held, 1, 300)
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() -> Result<()> {
+    let case = llama(DType::F32);
+    let (cos, sin) = case.angles()?;
+    let (cos, sin) = (cos.to_device(&rocm()?)?, sin.to_device(&rocm()?)?);
+    let rotary = Rotary::new(&cos, &sin, true);
+    let [q, k, v] = case
+        .tokens(2, 1)?
+        .map(|x| x.to_device(&rocm().unwrap()).unwrap());
+    let mut cache = CachedAttention::new();
+    let mut says = |parts: &[&str], q: &Tensor, k: &Tensor, v: &Tensor, position: usize| {
+        let error = cache.forward(q, k, v, &rotary, position, None);
+        let error = error.expect_err(parts[0]).to_string();
+        for part in parts {
+            assert!(error.contains(part), "no '{part}' in: {error}");
+        }
+    };
+    says(&["do not fit", "[1, 4, 2, 64]"], &q, &k, &q, 0);
+    says(
+        &["positions 899 to 901", "[900, 32]"],
+        &q,
+        &k,
+        &v,
+        POSITIONS - 1,
+    );
+    let on_cpu = case.tokens(2, 1)?;
+    says(&["rocm"], &on_cpu[0], &on_cpu[1], &on_cpu[2], 0);
+    cache.reset();
+    cache.forward(&q, &k, &v, &rotary, 0, None)?;
+    let wider = |x: &Tensor| Tensor::cat(&[x, x], 3);
+    let error = cache.forward(&wider(&q)?, &wider(&k)?, &wider(&v)?, &rotary, 2, None);
+    let error = error.expect_err("other heads").to_string();
+    assert!(
+        error.contains("do not continue a cache of [1, 2, 2, 64]"),
+        "{error}"
+    );
+    Ok(())
+}
