@@ -8,10 +8,10 @@ source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 # shellcheck disable=SC2016 # the backquotes are the document's
 mapfile -t texts < <(sed -n 's/^### `\(.*\)`$/\1/p' docs/troubleshooting.md)
 [ ${#texts[@]} -ge 20 ] || fail "FAILED - docs/troubleshooting.md has only ${#texts[@]} texts"
-# Loaders of models are not among the crates laid here.
 host=$(rustc -vV | sed -n 's/^host: //p')
 models=$(cargo metadata --quiet --offline --filter-platform "$host" --format-version 1 |
-    grep -o '"manifest_path":"[^"]*/candle-transformers-[^"]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4)
+    grep -o '"manifest_path":"[^"]*/candle-transformers[^"/]*/Cargo.toml"' | head -n 1 | cut -d'"' -f4) ||
+    fail 'FAILED - cargo metadata does not name candle-transformers'
 sources=(candle-core/src candle-nn/src candle-hip/src candle-kernels/src candle-kernels/build_rocm candle-examples/src "$(dirname "$models")/src")
 for text in "${texts[@]}"; do
     # The system's own.
