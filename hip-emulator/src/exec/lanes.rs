@@ -87,6 +87,114 @@ unsafe fn rows<'a, W: Word>(wave: &Wave, op: &Op, index: usize, pass: usize) -> 
     }
 }
 
+/// A bit per lane, of lanes that are all ones or zero.
+#[inline(always)]
+fn bits(flags: &Registers) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        let mut bits = 0;
+        for half in 0..2 {
+            // SAFETY: 16 lanes of the row; every x86-64 CPU has SSE2.
+            unsafe {
+                let from = flags.as_ptr().add(16 * half).cast::<__m128i>();
+                let low = _mm_packs_epi32(_mm_loadu_si128(from), _mm_loadu_si128(from.add(1)));
+                let high =
+                    _mm_packs_epi32(_mm_loadu_si128(from.add(2)), _mm_loadu_si128(from.add(3)));
+                bits |= (_mm_movemask_epi8(_mm_packs_epi16(low, high)) as u32) << (16 * half);
+            }
+        }
+        bits
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let lanes = flags.iter().zip(0..);
+        lanes.fold(0, |bits, (flag, lane)| bits | (flag & 1) << lane)
+    }
+}
+
+/// An operation of which all lanes are on and nothing else is asked: the most frequent case by far, in a function of its
+/// own that calls no other and so saves no registers. Anything else is `lane_fast`'s business.
+///
+/// # Safety
+/// As for `lane_fast`.
+#[cfg_attr(
+    target_arch = "x86_64",
+    target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")
+)]
+pub unsafe fn lane_whole<K: Lane>(wave: &mut Wave, op: &Op) {
+    if !wave.is_full() {
+        // SAFETY: the caller's promise.
+        return unsafe { lane_fast::<K>(wave, op) };
+    }
+    for pass in 0..wave.passes {
+        // SAFETY: as in `lane_loop`.
+        unsafe {
+            let (a, b) = (
+                rows::<K::A>(wave, op, 0, pass),
+                rows::<K::B>(wave, op, 1, pass),
+            );
+            let (c, e) = (
+                rows::<K::C>(wave, op, 2, pass),
+                rows::<K::E>(wave, op, 3, pass),
+            );
+            let mut result: Rows = [[0; LANES]; 2];
+            for lane in 0..LANES {
+                let value = K::at(
+                    K::A::load(a, lane),
+                    K::B::load(b, lane),
+                    K::C::load(c, lane),
+                    K::E::load(e, lane),
+                );
+                K::D::store(&mut result, lane, value);
+            }
+            let dst = wave.row(op.dst, pass);
+            commit(dst, wave.stride, K::D::KIND.rows(), &result, u32::MAX);
+        }
+    }
+}
+
+/// The same for operations that also make a bit.
+///
+/// # Safety
+/// As for `carry_fast`.
+#[cfg_attr(
+    target_arch = "x86_64",
+    target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")
+)]
+pub unsafe fn carry_whole<K: Carry>(wave: &mut Wave, op: &Op) {
+    if !wave.is_full() {
+        // SAFETY: the caller's promise.
+        return unsafe { carry_fast::<K>(wave, op) };
+    }
+    let mut mask = 0u64;
+    // SAFETY: as in `lane_loop`.
+    unsafe {
+        for pass in 0..wave.passes {
+            let (a, b) = (
+                rows::<K::A>(wave, op, 0, pass),
+                rows::<K::B>(wave, op, 1, pass),
+            );
+            let c = rows::<K::C>(wave, op, 2, pass);
+            let mut result: Rows = [[0; LANES]; 2];
+            let mut flags = [0; LANES];
+            for lane in 0..LANES {
+                let (value, bit) = K::at(
+                    K::A::load(a, lane),
+                    K::B::load(b, lane),
+                    K::C::load(c, lane),
+                );
+                K::D::store(&mut result, lane, value);
+                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
+            }
+            let dst = wave.row(op.dst, pass);
+            commit(dst, wave.stride, K::D::KIND.rows(), &result, u32::MAX);
+            mask |= u64::from(bits(&flags)) << (pass * LANES);
+        }
+        wave.set_mask(op.mask, mask);
+    }
+}
+
 #[inline(always)]
 unsafe fn lane_loop<K: Lane>(wave: &mut Wave, op: &Op) {
     // SAFETY: offsets were made by lowering for this program and kind of operand.
@@ -151,7 +259,7 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
             );
             let c = rows::<K::C>(wave, op, 2, pass);
             let mut result: Rows = [[0; LANES]; 2];
-            let mut bits = 0u32;
+            let mut flags = [0; LANES];
             for lane in 0..LANES {
                 let (value, bit) = K::at(
                     K::A::load(a, lane),
@@ -159,7 +267,7 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
                     K::C::load(c, lane),
                 );
                 K::D::store(&mut result, lane, value);
-                bits |= u32::from(bit) << lane;
+                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
             }
             let dst = wave.row(op.dst, pass);
             if op.post.any {
@@ -170,7 +278,7 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
             } else {
                 commit(dst, stride, K::D::KIND.rows(), &result, exec);
             }
-            mask |= u64::from(bits & exec) << (pass * LANES);
+            mask |= u64::from(bits(&flags) & exec) << (pass * LANES);
         }
         wave.set_mask(op.mask, mask);
     }
@@ -193,12 +301,12 @@ unsafe fn compare_loop<K: Compare>(wave: &mut Wave, op: &Op) {
                 rows::<K::A>(wave, op, 0, pass),
                 rows::<K::B>(wave, op, 1, pass),
             );
-            let mut bits = 0u32;
+            let mut flags = [0; LANES];
             for lane in 0..LANES {
                 let bit = K::at(K::A::load(a, lane), K::B::load(b, lane));
-                bits |= u32::from(bit) << lane;
+                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
             }
-            mask |= u64::from(bits & exec) << (pass * LANES);
+            mask |= u64::from(bits(&flags) & exec) << (pass * LANES);
         }
         // `extra` is a second destination: v_cmpx before gfx10 writes VCC (or an SGPR) and EXEC.
         wave.set_mask(op.mask, mask);

@@ -55,7 +55,7 @@ pub struct Op {
     pub spread: [i32; 4],
     /// Slot of a lane mask that is written, or a second scalar.
     pub mask: u32,
-    /// Preparations of sources: a range of `Program::preps`.
+    /// Preparations of sources that run within the op: a range of `Program::preps`.
     pub preps: u32,
     pub prep_count: u8,
     /// Registers that a memory operation moves.
@@ -67,17 +67,6 @@ pub struct Op {
     pub instruction: u32,
     /// Slot of the access cache, or another index.
     pub extra: u32,
-}
-
-/// Makes one source ready in a temporary row: broadcast, modifiers, selection.
-#[derive(Clone, Copy)]
-pub struct Prep {
-    pub run: unsafe fn(&mut Wave, &Prep),
-    /// File offset or scalar slot.
-    pub from: u32,
-    /// File offset.
-    pub to: u32,
-    pub control: u32,
 }
 
 /// Instructions that are always executed together, in order.
@@ -107,7 +96,8 @@ pub struct Program {
     pub(super) kernel: Kernel,
     pub(super) wave_size: usize,
     pub(super) ops: Vec<Op>,
-    pub(super) preps: Vec<Prep>,
+    /// Preparations that run within an op (see [`super::prep`]).
+    pub(super) preps: Vec<Op>,
     pub(super) blocks: Vec<Block>,
     /// Block by offset of its first instruction, sorted.
     pub(super) starts: Vec<(u32, u32)>,

@@ -125,6 +125,12 @@ impl Wave {
         unsafe { self.scalar(u32::from(slot::EXEC) + pass as u32) }
     }
 
+    /// Whether all lanes are on.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.exec(0) == u32::MAX && (self.passes == 1 || self.exec(1) == u32::MAX)
+    }
+
     /// The lane mask in `slot`: 32 or 64 bits by the wave's size.
     ///
     /// # Safety

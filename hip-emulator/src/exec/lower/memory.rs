@@ -163,7 +163,7 @@ impl Lowering<'_> {
         let mut op = self.op();
         op.imm = part.modifiers.number("offset").unwrap_or(0);
         if let Some(run) = cross::ds(&part.name) {
-            op.run = run;
+            op.run = run[self.level];
             op.dst = self.row_of(part, 0)?;
             op.src[0] = self.row_of(part, 1)?;
             op.src[1] = self.row_of(part, 2)?;
@@ -173,14 +173,8 @@ impl Lowering<'_> {
         if part.name == "ds_swizzle_b32" {
             let from = cross::swizzle_permutation(low_bits, self.layout.stride as usize)
                 .ok_or("swizzle")?;
-            let permutation = Permutation {
-                from,
-                writes: u64::MAX,
-                zero: true,
-                reads_inactive: false,
-            };
-            op.extra = self.permutation(permutation) as u32;
-            op.run = cross::swizzle;
+            op.extra = self.permutation(Permutation::new(&from)) as u32;
+            op.run = cross::SWIZZLE[self.level];
             op.dst = self.row_of(part, 0)?;
             op.src[0] = self.row_of(part, 1)?;
             self.emit(op);

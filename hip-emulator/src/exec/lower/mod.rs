@@ -14,7 +14,7 @@ mod vector;
 use super::control;
 use super::counters::Class;
 use super::cross::Permutation;
-use super::program::{Block, InstructionInfo, Op, Part as Destination, Post, Prep, Program};
+use super::program::{Block, InstructionInfo, Op, Part as Destination, Post, Program};
 use super::{lanes, prep};
 use crate::decode::{slot, Instruction, Part};
 use crate::kernel::Kernel;
@@ -37,13 +37,15 @@ pub(super) struct Lowering<'a> {
     scalar_constants: Vec<u32>,
     scalar_slots: HashMap<(u32, u32), u32>,
     ops: Vec<Op>,
-    preps: Vec<Prep>,
+    preps: Vec<Op>,
     permutations: Vec<Permutation>,
     cache_slots: u32,
     /// Of the instruction being lowered.
     instruction: u32,
     next_temporary: u32,
     first_prep: u32,
+    /// Preparations run within the op that is emitted next.
+    preps_within: bool,
     /// Of the source prepared last, if its second row is not the next one: see [`Op::spread`].
     spread: Option<i32>,
 }
@@ -161,6 +163,7 @@ impl<'a> Lowering<'a> {
             instruction: 0,
             next_temporary: 0,
             first_prep: 0,
+            preps_within: false,
             spread: None,
         }
     }
@@ -192,19 +195,24 @@ impl<'a> Lowering<'a> {
 
     /// Adds an op with the preparations made since the last one.
     fn emit(&mut self, mut op: Op) {
-        op.preps = self.first_prep;
-        op.prep_count = (self.preps.len() as u32 - self.first_prep) as u8;
-        self.first_prep = self.preps.len() as u32;
+        if std::mem::take(&mut self.preps_within) {
+            op.preps = self.first_prep;
+            op.prep_count = (self.preps.len() as u32 - self.first_prep) as u8;
+            self.first_prep = self.preps.len() as u32;
+        } else {
+            self.ops
+                .extend(self.preps.drain(self.first_prep as usize..));
+        }
         self.ops.push(op);
     }
 
     fn prepare(&mut self, step: prep::Step, from: u32, to: u32, control: u32) {
-        self.preps.push(Prep {
-            run: step[self.level],
-            from,
-            to,
-            control,
-        });
+        let mut op = self.op();
+        op.run = step[self.level];
+        op.src[0] = from;
+        op.dst = to;
+        op.mask = control;
+        self.preps.push(op);
     }
 
     /// `rows` temporary rows of the current instruction.
@@ -252,6 +260,7 @@ impl<'a> Lowering<'a> {
                 self.ops.truncate(ops);
                 self.preps.truncate(preps);
                 self.first_prep = preps as u32;
+                self.preps_within = false;
                 let op = self.op();
                 self.emit(op);
             }

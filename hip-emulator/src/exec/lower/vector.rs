@@ -82,7 +82,7 @@ impl Lowering<'_> {
         let row = valu::find(single).filter(|_| !op.post.any)?;
         let mut halves = [op.clone(), op.clone()];
         for half in &mut halves {
-            half.run = row.run[self.level];
+            half.run = row.whole[self.level];
         }
         let high = &mut halves[1];
         high.dst += self.layout.stride;
@@ -143,7 +143,7 @@ impl Lowering<'_> {
             self.emit(op);
             let row = valu::find("v_mov_b32").ok_or("v_mov_b32")?;
             let mut op = self.op();
-            op.run = row.run[self.level];
+            op.run = row.whole[self.level];
             op.src[0] = held;
             op.dst = self.register(x_dst).ok_or("destination is no register")?;
             self.emit(op);
@@ -236,6 +236,9 @@ impl Lowering<'_> {
         if let Some(held) = dst {
             op.dst = held;
         }
+        if part.encoding != Encoding::Dpp && !op.post.any {
+            op.run = row.whole[self.level];
+        }
         if part.encoding == Encoding::Dpp {
             let source = part.operands.get(first_source).ok_or("source missing")?;
             self.wrap_in_dpp(part, source, &mut op)?;
@@ -303,17 +306,16 @@ impl Lowering<'_> {
                 row_mask >> (lane / 16) & 1 != 0 && bank_mask >> (lane % 16 / 4) & 1 != 0
             })
             .fold(0u64, |bits, lane| bits | 1 << lane);
-        let permutation = Permutation {
-            from,
-            writes,
-            // dpp8 has no bound_ctrl: lanes that are off read as zero.
-            zero: part.modifiers.has("bound_ctrl") || is_dpp8,
-            reads_inactive: part.modifiers.number("fi") == Some(1),
-        };
+        let mut permutation = Permutation::new(&from);
+        permutation.writes = writes;
+        // dpp8 has no bound_ctrl: lanes that are off read as zero.
+        permutation.zero = part.modifiers.has("bound_ctrl") || is_dpp8;
+        permutation.reads_inactive = part.modifiers.number("fi") == Some(1);
         let index = self.permutation(permutation);
         let row = self.register(source).ok_or("DPP source is no register")?;
         op.inner = op.run;
-        op.run = cross::dpp;
+        op.run = cross::DPP[self.level];
+        self.preps_within = true;
         op.imm = i64::from(row) | (index as i64) << 32;
         Ok(())
     }
@@ -355,7 +357,7 @@ impl Lowering<'_> {
                 op.src[0] = self.plain_source(operand(1)?, Kind::U32)?;
                 op.src[1] = self.plain_source(operand(2)?, Kind::U32)?;
                 op.extra = u32::from(part.name.starts_with("v_mbcnt_hi"));
-                op.run = cross::count_below;
+                op.run = cross::COUNT_BELOW[self.level];
             }
             "v_permlane16_b32" | "v_permlanex16_b32" => {
                 op.dst = self
@@ -365,12 +367,12 @@ impl Lowering<'_> {
                 op.src[1] = self.scalar_source(part, 2, 1, false)?;
                 op.src[2] = self.scalar_source(part, 3, 1, false)?;
                 op.extra = u32::from(part.name.starts_with("v_permlanex"));
-                op.run = cross::permute_16;
+                op.run = cross::PERMUTE_16[self.level];
             }
             "v_swap_b32" => {
                 op.dst = self.register(operand(0)?).ok_or("operand is no register")?;
                 op.src[0] = self.register(operand(1)?).ok_or("operand is no register")?;
-                op.run = cross::swap;
+                op.run = cross::SWAP[self.level];
             }
             _ => return Ok(false),
         }
@@ -382,20 +384,8 @@ impl Lowering<'_> {
     pub(super) fn copied(&mut self, row: u32) -> Lowered<u32> {
         let to = self.temporary(1)?;
         self.prepare(prep::copy::LEVELS, row, to, 0);
-        let mut op = self.op();
-        op.run = prepare_only;
-        self.emit(op);
         Ok(to)
     }
-}
-
-/// Runs only the preparations.
-///
-/// # Safety
-/// See `Run`.
-unsafe fn prepare_only(wave: &mut crate::exec::wave::Wave, op: &Op) {
-    // SAFETY: the caller's promise.
-    unsafe { prep::all(wave, op) }
 }
 
 fn sdwa_destination(part: &Part) -> Lowered<Destination> {

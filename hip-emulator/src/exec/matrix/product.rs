@@ -7,7 +7,6 @@ use super::{
 };
 use crate::exec::float::{f16_to_f32, f32_to_f16};
 use crate::exec::matrix::Layout;
-use crate::exec::prep;
 use crate::exec::program::{Op, Run, LEVELS};
 use crate::exec::wave::Wave;
 use std::mem::MaybeUninit;
@@ -252,7 +251,6 @@ unsafe fn any_size<const FUSED: bool>(wave: &mut Wave, op: &Op) {
     let matrix = &MATRICES[op.extra as usize];
     // SAFETY: the caller's promise. The table has no other sizes: a test says so.
     unsafe {
-        prep::all(wave, op);
         match matrix.size {
             32 => product::<32, FUSED>(wave, op, matrix),
             16 => product::<16, FUSED>(wave, op, matrix),

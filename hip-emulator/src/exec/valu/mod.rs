@@ -51,6 +51,8 @@ pub struct Row {
     pub sources: [Kind; 4],
     pub dest: Kind,
     pub run: [Run; LEVELS],
+    /// Does the same, as long as no preparation or output modifier goes with it; faster if all lanes are on.
+    pub whole: [Run; LEVELS],
 }
 
 impl Row {
@@ -147,7 +149,7 @@ macro_rules! lanes {
                     name_or_none!($($($($e)?)?)?): <Self::E as $crate::exec::word::Word>::V,
                 ) -> <Self::D as $crate::exec::word::Word>::V $body
             }
-            use $crate::exec::{lanes::{lane_base, lane_fast, Lane}, word::Word};
+            use $crate::exec::{lanes::{lane_base, lane_fast, lane_whole, Lane}, word::Word};
             $crate::exec::valu::Row {
                 names: &[$($name),+],
                 form: $crate::exec::valu::Form::Lane,
@@ -157,6 +159,7 @@ macro_rules! lanes {
                 ],
                 dest: <Op as Lane>::D::KIND,
                 run: [lane_base::<Op>, lane_fast::<Op>],
+                whole: [lane_base::<Op>, lane_whole::<Op>],
             }
         }),*];
     };
@@ -180,7 +183,7 @@ macro_rules! carries {
                     name_or_none!($($c)?): <Self::C as $crate::exec::word::Word>::V,
                 ) -> (<Self::D as $crate::exec::word::Word>::V, bool) $body
             }
-            use $crate::exec::{lanes::{carry_base, carry_fast, Carry}, word::{Kind, Word}};
+            use $crate::exec::{lanes::{carry_base, carry_fast, carry_whole, Carry}, word::{Kind, Word}};
             $crate::exec::valu::Row {
                 names: &[$($name),+],
                 form: $crate::exec::valu::Form::Carry,
@@ -188,6 +191,7 @@ macro_rules! carries {
                 sources: [<Op as Carry>::A::KIND, <Op as Carry>::B::KIND, <Op as Carry>::C::KIND, Kind::None],
                 dest: <Op as Carry>::D::KIND,
                 run: [carry_base::<Op>, carry_fast::<Op>],
+                whole: [carry_base::<Op>, carry_whole::<Op>],
             }
         }),*];
     };
@@ -215,6 +219,7 @@ macro_rules! compares {
                 sources: [<Op as Compare>::A::KIND, <Op as Compare>::B::KIND, Kind::None, Kind::None],
                 dest: Kind::Mask,
                 run: [compare_base::<Op>, compare_fast::<Op>],
+                whole: [compare_base::<Op>, compare_fast::<Op>],
             }
         }),*];
     };
