@@ -2,9 +2,10 @@
 # Compares the emulator with AMD's pseudocode for every mnemonic in our code objects (emulated), and its decoder
 # with llvm-mc.
 #   scripts/conformance.sh [--check] [TARGET…]
-#   --check   compare docs/conformance.md with the run instead of writing it
-#   TARGET    default: all five; with fewer, docs/conformance.md is left alone
-# Exits with 1 if anything differs that hip-emulator/conformance/differences.py does not list.
+#   --check   compare docs/conformance.md with the run instead of writing it. It names the compiler of its code objects:
+#             if another one made this run's, that is said, and nothing compared
+#   TARGET    default: all five; with fewer, docs/conformance.md is not written
+# Exits with 1 if anything differs that hip-emulator/conformance/differences.py does not list, or the document is out of date.
 # Needs what compiling kernels needs, python3 with pip, llvm-mc-19, llvm-objdump-19 and ld.lld-19. The pseudocode
 # comes with a PyPI wheel, which is kept under target/ and never tracked.
 set -euo pipefail
@@ -13,14 +14,16 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 target=${CARGO_TARGET_DIR:-target}
 all=(gfx90a gfx942 gfx1030 gfx1100 gfx1201)
 report=(--report docs/conformance.md)
+check=
 if [[ ${1:-} == --check ]]; then
+    check=1
     report+=(--check)
     shift
 fi
 targets=("$@")
 if [[ ${#targets[@]} -eq 0 ]]; then
     targets=("${all[@]}")
-else
+elif [[ -z $check ]]; then
     report=()
 fi
 

@@ -17,10 +17,10 @@ import values as v
 import wave
 from evaluate import Return, Run, Undefined
 from differences import ACCEPTED, ULPS, WITHOUT
-from library import Library, code_objects, mnemonics
+from library import Library, code_objects, compiler, mnemonics
 from parse import Unreadable
 import roundtrip
-from report import summary, text
+from report import outdated, summary, text
 from values import Value
 
 
@@ -361,11 +361,18 @@ def main():
             failed = True
             print(f"{name} {line}")
     print(summary(results))
-    if arguments.report and arguments.check and arguments.report.read_text(encoding="utf-8") != text(results):
-        failed = True
-        print(f"{arguments.report} is not what this run says; scripts/conformance.sh writes it anew")
-    elif arguments.report and not arguments.check:
-        arguments.report.write_text(text(results), encoding="utf-8")
+    if arguments.report:
+        first = next(iter(code_objects(arguments.objects, arguments.targets[0]).values()))
+        made_by = compiler(first)
+        if arguments.check:
+            wrong, note = outdated(arguments.report.read_text(encoding="utf-8"), results, made_by)
+            if wrong:
+                failed = True
+                print(f"{arguments.report} is out of date; scripts/conformance.sh writes it anew", *wrong, sep="\n  ")
+            elif note:
+                print(f"{arguments.report}: {note}")
+        else:
+            arguments.report.write_text(text(results, made_by), encoding="utf-8")
     sys.exit(failed)
 
 

@@ -4,6 +4,7 @@ import glob
 import hashlib
 import json
 import os
+import pathlib
 import re
 import subprocess
 
@@ -107,6 +108,12 @@ def code_objects(folder, target):
         if match and os.path.getmtime(path) > newest.get(match[1], (0, ""))[0]:
             newest[match[1]] = (os.path.getmtime(path), path)
     return {module: path for module, (_, path) in sorted(newest.items())}
+
+
+def compiler(path):
+    """The compiler of a code object, as it says itself: the first in its `.comment`, before that of the device library."""
+    found = re.search(rb"[ -~]*clang version [ -~]+", pathlib.Path(path).read_bytes())
+    return found[0].decode() if found else "an unnamed compiler"
 
 
 def mnemonics(paths, cache):

@@ -1,4 +1,6 @@
-"""Prints and writes the table of a conformance run."""
+"""Prints, writes and compares the table of a conformance run."""
+
+import re
 
 STATES = ("conforms", "listed", "not probed", "differs")
 HEAD = """<!-- written by scripts/conformance.sh -->
@@ -12,6 +14,8 @@ RDNA3's document, gfx90a with CDNA3's: theirs are not in the wheel. Every instru
 decoded, printed from what was parsed, assembled by llvm-mc and compared with its bytes.
 
 A *listed difference* is let through only in the cases that its condition in `differences.py` names.
+
+The figures are of code objects that {compiler} made; another compiler chooses other instructions.
 
 | target | code objects | mnemonics | forms | conform | listed difference | no result to compare | gaps | differ | encodings there and back |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
@@ -42,8 +46,8 @@ def by_reason(rows, state):
     return found
 
 
-def text(results):
-    lines = [HEAD]
+def text(results, compiler):
+    lines = [HEAD.format(compiler=compiler)]
     for name, (objects, rows, (encodings, misread)) in results.items():
         found = counts(rows)
         forms = sum(row[3] for row in rows.values())
@@ -57,3 +61,26 @@ def text(results):
                 lines += ["", f"## {name}: {title}", ""]
                 lines += [f"- {reason}: {', '.join(names)}" for reason, names in sorted(reasons.items())]
     return "\n".join(lines) + "\n"
+
+
+def outdated(report, results, compiler):
+    """What of the report is not as these results, line by line; or, if another compiler made the code objects, nothing and
+    the words to say so."""
+    recorded = re.search(r"of code objects that (.+) made;", report)
+    if not recorded:
+        return ["it does not name the compiler of its code objects"], ""
+    if recorded[1] != compiler:
+        return [], f"its code objects are of {recorded[1]}, these of {compiler}: figures not compared"
+
+    def part(written, name):
+        """The lines about one target: its row, then its sections."""
+        rows = [line for line in written.splitlines() if line.startswith(f"| {name} |")]
+        sections = re.findall(rf"^## {re.escape(name)}: .*?(?=^## |\Z)", written, re.M | re.S)
+        return rows + [line for section in sections for line in section.splitlines() if line]
+
+    wanted, wrong = text(results, compiler), []
+    for name in results:
+        is_, should_be = part(report, name), part(wanted, name)
+        wrong += [f"not so any more: {line}" for line in is_ if line not in should_be]
+        wrong += [f"missing: {line}" for line in should_be if line not in is_]
+    return wrong, ""
