@@ -3,10 +3,8 @@
 //!
 //! `cargo run -p hip-emulator --example roundtrip -- FILE.hsaco…`
 
-use hip_emulator::code_object::{CodeObject, Image};
+use hip_emulator::code_object::kernels_in;
 use hip_emulator::decode::{decode, print::print};
-use hip_emulator::memory::{Limits, Memory};
-use hip_emulator::target::Target;
 use std::collections::BTreeSet;
 use std::io::Write;
 
@@ -14,19 +12,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut seen = BTreeSet::new();
     for path in std::env::args().skip(1) {
-        let object = CodeObject::parse(std::fs::read(&path)?)?;
-        let target =
-            Target::running(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
-        let memory = Memory::new(Limits {
-            device_bytes: 1 << 30,
-            poison: false,
-        });
-        let image = Image::load(object, &memory, 0, target)?;
-        for metadata in image.kernels() {
-            let Some((kernel, _)) = image.kernel(&metadata.name)? else {
-                continue;
-            };
-            for instruction in decode(target.name, "", &kernel.code)? {
+        for kernel in kernels_in(std::fs::read(&path)?).map_err(|e| format!("{path}: {e}"))? {
+            let kernel = kernel?;
+            for instruction in decode(kernel.target.name, "", &kernel.code)? {
                 let at = instruction.offset as usize;
                 let bytes = &kernel.code[at..at + instruction.size as usize];
                 if instruction.parts.is_empty() || !seen.insert(bytes.to_vec()) {
@@ -35,7 +23,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 for byte in bytes {
                     write!(out, "{byte:02x}")?;
                 }
-                writeln!(out, "\t{}", print(&instruction, target.family.is_gfx9()))?;
+                writeln!(
+                    out,
+                    "\t{}",
+                    print(&instruction, kernel.target.family.is_gfx9())
+                )?;
             }
         }
     }

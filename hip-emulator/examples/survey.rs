@@ -2,27 +2,16 @@
 //!
 //! `cargo run -p hip-emulator --example survey -- FILE.hsaco…`
 
-use hip_emulator::code_object::{CodeObject, Image};
-use hip_emulator::memory::{Limits, Memory};
-use hip_emulator::{exec, target::Target};
+use hip_emulator::code_object::kernels_in;
+use hip_emulator::exec;
 use std::collections::BTreeMap;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut unknown: BTreeMap<String, (usize, String)> = BTreeMap::new();
     let (mut kernels, mut instructions) = (0, 0);
     for path in std::env::args().skip(1) {
-        let object = CodeObject::parse(std::fs::read(&path)?)?;
-        let target =
-            Target::running(&object.target).ok_or_else(|| format!("{path}: unknown target"))?;
-        let memory = Memory::new(Limits {
-            device_bytes: 1 << 30,
-            poison: false,
-        });
-        let image = Image::load(object, &memory, 0, target)?;
-        for metadata in image.kernels() {
-            let Some((kernel, _)) = image.kernel(&metadata.name)? else {
-                continue;
-            };
+        for kernel in kernels_in(std::fs::read(&path)?).map_err(|e| format!("{path}: {e}"))? {
+            let kernel = kernel?;
             match exec::prepare(&kernel) {
                 Ok(program) => {
                     kernels += 1;

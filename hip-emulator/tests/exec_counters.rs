@@ -2,7 +2,7 @@
 
 mod exec_support;
 
-use exec_support::{is_gfx9, wave, Machine};
+use exec_support::{is_gfx9, wave, Assembly, Machine};
 use hip_emulator::exec::Counters;
 
 /// What a family calls the instructions of the kernels here.
@@ -32,53 +32,12 @@ const NAMES: &[Names] = &[
 const LDS: u32 = 8192;
 
 fn assembly(target: &str, body: &str) -> String {
-    let descriptor = if is_gfx9(target) {
-        ".amdhsa_accum_offset 32"
-    } else {
-        ".amdhsa_wavefront_size32 1"
+    let kernel = Assembly {
+        name: "counted",
+        lds: LDS,
+        ..Assembly::of(target, 1)
     };
-    let wave = wave(target);
-    format!(
-        r#"
-.amdgcn_target "amdgcn-amd-amdhsa--{target}"
-.amdhsa_code_object_version 5
-.text
-.globl counted
-.p2align 8
-.type counted,@function
-counted:
-{body}
-.Lend:
-.size counted, .Lend-counted
-.rodata
-.p2align 6
-.amdhsa_kernel counted
-  .amdhsa_group_segment_fixed_size {LDS}
-  .amdhsa_user_sgpr_kernarg_segment_ptr 1
-  .amdhsa_next_free_vgpr 32
-  .amdhsa_next_free_sgpr 32
-  .amdhsa_float_denorm_mode_32 3
-  {descriptor}
-.end_amdhsa_kernel
-.amdgpu_metadata
-amdhsa.version: [1, 2]
-amdhsa.target: amdgcn-amd-amdhsa--{target}
-amdhsa.kernels:
-  - .name: counted
-    .symbol: counted.kd
-    .kernarg_segment_size: 8
-    .kernarg_segment_align: 8
-    .group_segment_fixed_size: {LDS}
-    .private_segment_fixed_size: 0
-    .wavefront_size: {wave}
-    .sgpr_count: 32
-    .vgpr_count: 32
-    .max_flat_workgroup_size: 256
-    .args:
-      - {{ .offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global }}
-.end_amdgpu_metadata
-"#
-    )
+    kernel.source(body)
 }
 
 /// Counters, and the profile's line, of one workgroup of two waves, `v0` the lane's number in its wave and `v1`

@@ -2,7 +2,7 @@
 
 mod exec_support;
 
-use exec_support::{is_gfx9, wave, Machine, TARGETS};
+use exec_support::{is_gfx9, Assembly, Machine, TARGETS};
 use hip_emulator::fault::{Access, Fault, FaultKind};
 use hip_emulator::launch::LaunchError;
 
@@ -96,57 +96,11 @@ fn a_trap_is_no_silent_end() {
 
 /// A kernel of one wave with `body`, and `lds` bytes.
 fn assembly(target: &str, body: &str, lds: u32) -> String {
-    format!(
-        r#"
-.amdgcn_target "amdgcn-amd-amdhsa--{target}"
-.amdhsa_code_object_version 5
-.text
-.globl probe
-.p2align 8
-.type probe,@function
-probe:
-{body}
-  s_endpgm
-.Lend:
-.size probe, .Lend-probe
-.rodata
-.p2align 6
-.amdhsa_kernel probe
-  .amdhsa_group_segment_fixed_size {lds}
-  .amdhsa_user_sgpr_kernarg_segment_ptr 1
-  .amdhsa_next_free_vgpr 32
-  .amdhsa_next_free_sgpr 32
-  .amdhsa_float_denorm_mode_32 3
-{extra}
-.end_amdhsa_kernel
-.amdgpu_metadata
-amdhsa.version: [1, 2]
-amdhsa.target: amdgcn-amd-amdhsa--{target}
-amdhsa.kernels:
-  - .name: probe
-    .symbol: probe.kd
-    .kernarg_segment_size: 8
-    .kernarg_segment_align: 8
-    .group_segment_fixed_size: {lds}
-    .private_segment_fixed_size: 0
-    .wavefront_size: {wave}
-    .sgpr_count: 32
-    .vgpr_count: 32
-    .max_flat_workgroup_size: 256
-    .args:
-      - .offset: 0
-        .size: 8
-        .value_kind: global_buffer
-        .address_space: global
-.end_amdgpu_metadata
-"#,
-        extra = if is_gfx9(target) {
-            "  .amdhsa_accum_offset 32"
-        } else {
-            "  .amdhsa_wavefront_size32 1"
-        },
-        wave = wave(target),
-    )
+    let kernel = Assembly {
+        lds,
+        ..Assembly::of(target, 1)
+    };
+    kernel.source(&format!("{body}\n  s_endpgm"))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 mod exec_support;
 
-use exec_support::{is_gfx9, wave, Machine, Random};
+use exec_support::{is_gfx9, Assembly, Machine, Random};
 use half::f16;
 use std::collections::BTreeMap;
 
@@ -274,22 +274,12 @@ fn assembly(target: &str, code: &str) -> String {
     } else {
         ("global_load_b128", "global_store_b64", "s_load_b128")
     };
-    let extra = if cdna {
-        "  .amdhsa_accum_offset 32"
-    } else {
-        "  .amdhsa_wavefront_size32 1"
+    let kernel = Assembly {
+        vgprs: if cdna { 288 } else { 32 },
+        ..Assembly::of(target, 2)
     };
-    let registers = if cdna { 288 } else { 32 };
-    format!(
-        r#"
-.amdgcn_target "amdgcn-amd-amdhsa--{target}"
-.amdhsa_code_object_version 5
-.text
-.globl probe
-.p2align 8
-.type probe,@function
-probe:
-  {pointers} s[8:11], s[0:1], 0x0
+    kernel.source(&format!(
+        "  {pointers} s[8:11], s[0:1], 0x0
   v_and_b32 v0, 0x3ff, v0
   v_lshlrev_b32 v2, 4, v0
   v_lshlrev_b32 v3, 3, v0
@@ -300,43 +290,12 @@ probe:
   {wait_vector}
   {code}
   {store2} v3, v[0:1], s[10:11]
-  s_endpgm
-.Lend:
-.size probe, .Lend-probe
-.rodata
-.p2align 6
-.amdhsa_kernel probe
-  .amdhsa_user_sgpr_kernarg_segment_ptr 1
-  .amdhsa_next_free_vgpr {registers}
-  .amdhsa_next_free_sgpr 32
-  .amdhsa_float_denorm_mode_32 3
-{extra}
-.end_amdhsa_kernel
-.amdgpu_metadata
-amdhsa.version: [1, 2]
-amdhsa.target: amdgcn-amd-amdhsa--{target}
-amdhsa.kernels:
-  - .name: probe
-    .symbol: probe.kd
-    .kernarg_segment_size: 16
-    .kernarg_segment_align: 8
-    .group_segment_fixed_size: 0
-    .private_segment_fixed_size: 0
-    .wavefront_size: {wave}
-    .sgpr_count: 32
-    .vgpr_count: 32
-    .max_flat_workgroup_size: 256
-    .args:
-      - {{ .offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global }}
-      - {{ .offset: 8, .size: 8, .value_kind: global_buffer, .address_space: global }}
-.end_amdgpu_metadata
-"#,
+  s_endpgm",
         wait_scalar = waits[0],
         wait_vector = waits[1],
         old0 = OLD[0],
         old1 = OLD[1],
-        wave = wave(target),
-    )
+    ))
 }
 
 /// Inputs: any bits, ordinary floats, and special values.

@@ -4,7 +4,7 @@
 
 mod exec_support;
 
-use exec_support::{is_gfx9, wave, Machine, Random};
+use exec_support::{is_gfx9, wave, Assembly, Machine, Random};
 use half::{bf16, f16};
 
 /// Register, and lane, of an element.
@@ -345,20 +345,18 @@ impl Case {
             loads = loads.replace("v_add_u32_e32", "v_add_nc_u32_e32");
             stores = stores.replace("v_add_u32_e32", "v_add_nc_u32_e32");
         }
-        let (pointers, waits, off, on, extra) = match self.target {
+        let (pointers, waits, off, on) = match self.target {
             "gfx1201" => (
                 "s_load_b128",
                 ["s_wait_kmcnt 0x0", "s_wait_loadcnt 0x0"],
                 "",
                 "",
-                "  .amdhsa_wavefront_size32 1",
             ),
             "gfx1100" => (
                 "s_load_b128",
                 ["s_waitcnt lgkmcnt(0)", "s_waitcnt vmcnt(0)"],
                 "",
                 "",
-                "  .amdhsa_wavefront_size32 1",
             ),
             // MFMA runs with lanes off as well.
             _ => (
@@ -366,19 +364,15 @@ impl Case {
                 ["s_waitcnt lgkmcnt(0)", "s_waitcnt vmcnt(0)"],
                 "s_mov_b64 exec, 5",
                 "s_mov_b64 exec, -1",
-                "  .amdhsa_accum_offset 256",
             ),
         };
-        format!(
-            r#"
-.amdgcn_target "amdgcn-amd-amdhsa--{target}"
-.amdhsa_code_object_version 5
-.text
-.globl probe
-.p2align 8
-.type probe,@function
-probe:
-  {pointers} s[8:11], s[0:1], 0x0
+        let kernel = Assembly {
+            vgprs: 256,
+            accumulators: 256,
+            ..Assembly::of(self.target, 2)
+        };
+        kernel.source(&format!(
+            "  {pointers} s[8:11], s[0:1], 0x0
   v_and_b32 v0, 0x3ff, v0
   v_lshlrev_b32 v1, 2, v0
   {scalar}
@@ -386,41 +380,10 @@ probe:
   {off}
   {code}
   {on}
-{stores}  s_endpgm
-.Lend:
-.size probe, .Lend-probe
-.rodata
-.p2align 6
-.amdhsa_kernel probe
-  .amdhsa_user_sgpr_kernarg_segment_ptr 1
-  .amdhsa_next_free_vgpr 256
-  .amdhsa_next_free_sgpr 32
-  .amdhsa_float_denorm_mode_32 3
-{extra}
-.end_amdhsa_kernel
-.amdgpu_metadata
-amdhsa.version: [1, 2]
-amdhsa.target: amdgcn-amd-amdhsa--{target}
-amdhsa.kernels:
-  - .name: probe
-    .symbol: probe.kd
-    .kernarg_segment_size: 16
-    .kernarg_segment_align: 8
-    .group_segment_fixed_size: 0
-    .private_segment_fixed_size: 0
-    .wavefront_size: {lanes}
-    .sgpr_count: 32
-    .vgpr_count: 256
-    .max_flat_workgroup_size: 256
-    .args:
-      - {{ .offset: 0, .size: 8, .value_kind: global_buffer, .address_space: global }}
-      - {{ .offset: 8, .size: 8, .value_kind: global_buffer, .address_space: global }}
-.end_amdgpu_metadata
-"#,
-            target = self.target,
+{stores}  s_endpgm",
             scalar = waits[0],
             vector = waits[1],
-        )
+        ))
     }
 }
 

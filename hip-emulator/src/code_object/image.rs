@@ -4,7 +4,7 @@ use super::elf::{CodeObject, SymbolKind};
 use super::metadata::KernelMetadata;
 use super::{invalid, CodeObjectError};
 use crate::kernel::{Descriptor, Kernel};
-use crate::memory::{Block, Kind, Memory, Region};
+use crate::memory::{Block, Kind, Limits, Memory, Region};
 use crate::target::Target;
 use std::sync::Arc;
 
@@ -134,6 +134,26 @@ impl Image {
             bytes: symbol.size,
         })
     }
+}
+
+/// The kernels of a code object of any target, for tools that look at instructions without running them: in a memory
+/// of their own, which lives as long as the iterator.
+pub fn kernels_in(
+    bytes: Vec<u8>,
+) -> Result<impl Iterator<Item = Result<Kernel, CodeObjectError>>, CodeObjectError> {
+    let object = CodeObject::parse(bytes)?;
+    let target = Target::running(&object.target)
+        .ok_or_else(|| invalid(format!("its target {} is not known", object.target)))?;
+    let memory = Memory::new(Limits {
+        device_bytes: 1 << 30,
+        poison: false,
+    });
+    let image = Image::load(object, &memory, 0, target)?;
+    let names: Vec<String> = image.kernels().iter().map(|k| k.name.clone()).collect();
+    Ok(names.into_iter().filter_map(move |name| {
+        let kernel = image.kernel(&name).transpose()?;
+        Some(kernel.map(|(kernel, _)| kernel))
+    }))
 }
 
 /// Where a kernel's instructions lie in the file: from its entry to the end of its symbol.

@@ -12,7 +12,7 @@ mod metadata;
 
 pub use elf::{CodeObject, Segment, Symbol, SymbolKind};
 pub use extent::read_image;
-pub use image::{Global, Image};
+pub use image::{kernels_in, Global, Image};
 pub use machine::{machine_of, target_of};
 pub use metadata::{Argument, HiddenArgument, KernelMetadata, ValueKind};
 

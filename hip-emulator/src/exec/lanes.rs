@@ -178,14 +178,14 @@ pub unsafe fn carry_whole<K: Carry>(wave: &mut Wave, op: &Op) {
             let c = rows::<K::C>(wave, op, 2, pass);
             let mut result: Rows = [[0; LANES]; 2];
             let mut flags = [0; LANES];
-            for lane in 0..LANES {
+            for (lane, flag) in flags.iter_mut().enumerate() {
                 let (value, bit) = K::at(
                     K::A::load(a, lane),
                     K::B::load(b, lane),
                     K::C::load(c, lane),
                 );
                 K::D::store(&mut result, lane, value);
-                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
+                *flag = 0u32.wrapping_sub(u32::from(bit));
             }
             let dst = wave.row(op.dst, pass);
             commit(dst, wave.stride, K::D::KIND.rows(), &result, u32::MAX);
@@ -260,14 +260,14 @@ unsafe fn carry_loop<K: Carry>(wave: &mut Wave, op: &Op) {
             let c = rows::<K::C>(wave, op, 2, pass);
             let mut result: Rows = [[0; LANES]; 2];
             let mut flags = [0; LANES];
-            for lane in 0..LANES {
+            for (lane, flag) in flags.iter_mut().enumerate() {
                 let (value, bit) = K::at(
                     K::A::load(a, lane),
                     K::B::load(b, lane),
                     K::C::load(c, lane),
                 );
                 K::D::store(&mut result, lane, value);
-                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
+                *flag = 0u32.wrapping_sub(u32::from(bit));
             }
             let dst = wave.row(op.dst, pass);
             if op.post.any {
@@ -302,9 +302,9 @@ unsafe fn compare_loop<K: Compare>(wave: &mut Wave, op: &Op) {
                 rows::<K::B>(wave, op, 1, pass),
             );
             let mut flags = [0; LANES];
-            for lane in 0..LANES {
+            for (lane, flag) in flags.iter_mut().enumerate() {
                 let bit = K::at(K::A::load(a, lane), K::B::load(b, lane));
-                flags[lane] = 0u32.wrapping_sub(u32::from(bit));
+                *flag = 0u32.wrapping_sub(u32::from(bit));
             }
             mask |= u64::from(bits(&flags) & exec) << (pass * LANES);
         }

@@ -9,9 +9,13 @@ use crate::kernel::Geometry;
 use crate::memory::Snapshot;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::time::Instant;
 
 /// Instructions of one wave before it counts as hung, unless `HIP_EMULATOR_BUDGET` says otherwise.
 const DEFAULT_BUDGET: u64 = 1 << 36;
+
+/// Nanoseconds below which a launch is expected to be over before another thread could help.
+const SHORT: u64 = 100_000;
 
 /// What all waves of a launch share.
 pub struct Launch<'a> {
@@ -51,6 +55,10 @@ impl Launch<'_> {
 
     /// Has one worker take workgroups until none is left or one has failed.
     fn work(&self, next: &AtomicU64, groups: u64, failed: &AtomicBool, result: &Mutex<Outcome>) {
+        if next.load(Ordering::Relaxed) >= groups {
+            // A thread that woke up too late.
+            return;
+        }
         let mut worker = Worker::new(self);
         let mut fault = None;
         while !failed.load(Ordering::Relaxed) {
@@ -117,20 +125,30 @@ pub fn run_counting(
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let result = Mutex::new(Outcome::default());
     let work = || launch.work(&next, groups, &failed, &result);
-    let workers = groups.min(rayon::current_num_threads() as u64);
-    if geometry.block.contains(&0) || workers == 0 {
+    if geometry.block.contains(&0) || groups == 0 {
         return Ok(Counters::default());
     }
-    if workers == 1 {
-        work();
+    let started = Instant::now();
+    // Waking another thread up takes longer than a short launch.
+    let short = program
+        .last_time
+        .load(Ordering::Relaxed)
+        .saturating_mul(groups)
+        < SHORT;
+    let workers = if short {
+        1
     } else {
-        rayon::scope(|scope| {
-            for _ in 1..workers {
-                scope.spawn(|_| work());
-            }
-            work();
-        });
-    }
+        groups.min(rayon::current_num_threads() as u64)
+    };
+    // This thread works too.
+    rayon::in_place_scope(|scope| {
+        for _ in 1..workers {
+            scope.spawn(|_| work());
+        }
+        work();
+    });
+    let time = started.elapsed().as_nanos() as u64 * workers / groups;
+    program.last_time.store(time.max(1), Ordering::Relaxed);
     let outcome = result
         .into_inner()
         .unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -4,6 +4,7 @@ use super::counters::Class;
 use super::cross::Permutation;
 use super::wave::Wave;
 use crate::kernel::Kernel;
+use std::sync::atomic::AtomicU64;
 
 /// A micro-op's function. `Op` says which registers it works on.
 ///
@@ -117,6 +118,8 @@ pub struct Program {
     pub(super) dpp_row: usize,
     /// Slots of the access cache.
     pub(super) cache_slots: usize,
+    /// Nanoseconds that a workgroup took in the last launch, to guess what the next will take.
+    pub(super) last_time: AtomicU64,
 }
 
 impl Program {

@@ -140,6 +140,45 @@ impl Shadow {
         true
     }
 
+    /// A load of `N` words by each of many lanes, from the words of `firsts` on. False if something may be wrong; what was
+    /// noted until then stays right.
+    ///
+    /// # Safety
+    /// As for `loads`, of each.
+    #[inline(always)]
+    pub unsafe fn loads_of_lanes<const N: usize, const LANES: usize>(
+        &mut self,
+        firsts: &[u32; LANES],
+        tag: u8,
+    ) -> bool {
+        // What is most often so of all lanes, without a branch for each: loaded before by this wave or by several, or, of a
+        // single wave, stored.
+        let (cells, alike) = if self.races {
+            (self.loaded.as_ptr(), [[tag; N], [SEVERAL; N]])
+        } else {
+            (self.stored.as_ptr(), [[tag; N], [SETTLED; N]])
+        };
+        let mut known = true;
+        for first in firsts {
+            // SAFETY: the caller's promise; there are as many cells of both kinds.
+            let cell = unsafe { *cells.add(*first as usize).cast::<[u8; N]>() };
+            known &= (cell == alike[0]) | (cell == alike[1]);
+        }
+        if known {
+            return true;
+        }
+        let mut before = u32::MAX;
+        for first in firsts {
+            // Neighbours often load the same words.
+            // SAFETY: the caller's promise.
+            if *first != before && !unsafe { self.loads::<N>(*first as usize, tag) } {
+                return false;
+            }
+            before = *first;
+        }
+        true
+    }
+
     /// A store of `N` whole words. False, and nothing noted, if something may be wrong.
     ///
     /// # Safety
@@ -210,10 +249,13 @@ mod tests {
                     }
                     _ => {}
                 }
-                let wide = random(2) == 1;
+                let (wide, lanes) = (random(2) == 1, random(2) == 1);
                 // SAFETY: both have 64 words.
                 let fine = unsafe {
                     match (access, wide) {
+                        (Access::Load, false) if lanes => {
+                            fast.loads_of_lanes::<2, 3>(&[0, 2, 2].map(|i| first as u32 + i), tag)
+                        }
                         (Access::Load, false) => fast.loads::<4>(first, tag),
                         (Access::Load, true) => fast.loads::<32>(first, tag),
                         (_, false) => fast.stores::<4>(first, tag),

@@ -1,8 +1,11 @@
 //! Running kernels for the executor's tests, below the C API: compile, load, buffers, launch.
 
 // Each test binary uses a part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
+mod assembly;
+
+pub use assembly::Assembly;
 use hip_emulator::code_object::{CodeObject, Image};
 use hip_emulator::exec::Counters;
 use hip_emulator::launch::{Arguments, Function, LaunchError, Recorder, Request};

@@ -334,6 +334,8 @@ impl<'a> Lowering<'a> {
             instructions,
             permutations: self.permutations,
             cache_slots: self.cache_slots as usize,
+            // Unknown: long.
+            last_time: u64::MAX.into(),
         }
     }
 

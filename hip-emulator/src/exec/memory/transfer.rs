@@ -199,7 +199,7 @@ unsafe fn noted<M: Move>(wave: &Wave, offsets: &Offsets, shape: Shape) -> bool {
             if shape == Shape::Same {
                 return shadow.loads::<1>(word(0), tag);
             }
-            return (0..LANES).all(|lane| shadow.loads::<1>(word(lane), tag));
+            return shadow.loads_of_lanes::<1, LANES>(&offsets.map(|o| o / 4), tag);
         }
         if low & 3 != 0 {
             return false;
@@ -221,19 +221,12 @@ unsafe fn noted<M: Move>(wave: &Wave, offsets: &Offsets, shape: Shape) -> bool {
                     Shape::Same if M::ACCESS == Access::Load => {
                         fine = shadow.loads::<$words>(word(0), tag)
                     }
+                    _ if M::ACCESS == Access::Load => {
+                        fine = shadow.loads_of_lanes::<$words, LANES>(&offsets.map(|o| o / 4), tag)
+                    }
                     _ => {
-                        let mut before = usize::MAX;
                         for lane in 0..LANES {
-                            let word = word(lane);
-                            // Neighbours often load the same words.
-                            if word != before {
-                                fine &= if M::ACCESS == Access::Load {
-                                    shadow.loads::<$words>(word, tag)
-                                } else {
-                                    shadow.stores::<$words>(word, tag)
-                                };
-                            }
-                            before = word;
+                            fine &= shadow.stores::<$words>(word(lane), tag);
                         }
                     }
                 }
