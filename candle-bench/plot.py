@@ -1,19 +1,25 @@
 #!/usr/bin/env python3
 """Draws the results of candle-bench: plot.py RESULTS.json [MORE.json …] OUT.png"""
 
-import json
 import sys
 
 import matplotlib
+from results import load
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-LANES = {"cuda": "tab:green", "cuda-old": "tab:olive", "rocm": "tab:red", "rocm-old": "tab:orange"}
+LANES = {
+    "cuda": "tab:green",
+    "cuda-old": "tab:olive",
+    "rocm": "tab:red",
+    "rocm-old": "tab:orange",
+    "rocm-blas": "tab:purple",
+}
 
 
 def products(axes, rows, shape):
-    """Share of the copy's bandwidth by type, a line for each lane and number of columns of 1 and 8; then T/s at 512."""
+    """Share of the copy's bandwidth by type for 1 and 8 columns, T/s for 512; a bar for each lane."""
     for axis, columns, key, label, scale in (
         (axes[0], "x1", "share_of_copy", "1 column: % of the copy's bandwidth", 100),
         (axes[1], "x8", "share_of_copy", "8 columns: % of the copy's bandwidth", 100),
@@ -56,17 +62,26 @@ def dequantization(axis, rows):
     axis.set_title("dequantize to f32: % of the copy's bandwidth")
 
 
+def dense(axes, rows):
+    of = [r for r in rows if r["group"] == "gemm" and len(r["labels"]) == 3]
+    for axis, dtype in zip(axes, ("f32", "f16", "bf16")):
+        labelled = [(" ".join(r["labels"][1:]), r) for r in of if r["labels"][0] == dtype]
+        bars(axis, labelled, lambda e: e["tera_per_second"])
+        axis.tick_params(axis="x", labelsize=7)
+        axis.set_title(f"dense products in {dtype}: tera-operations a second")
+
+
 def main():
     *inputs, out = sys.argv[1:]
-    reports = [json.load(open(path, encoding="utf-8")) for path in inputs]
-    rows = [r for report in reports for r in report["rows"]]
-    results = [m for report in reports for m in report["models"]]
-    figure, axes = plt.subplots(3, 3, figsize=(20, 14))
+    results = load(inputs)
+    rows = results["rows"]
+    figure, axes = plt.subplots(4, 3, figsize=(20, 18))
     products(axes[0], rows, "4096x4096")
     products(axes[1], rows, "4096x14336")
-    models(axes[2], results)
+    models(axes[2], results["models"])
     dequantization(axes[2][2], rows)
-    cards = {lane["card"] for report in reports for lane in report["lanes"]}
+    dense(axes[3], rows)
+    cards = {lane["card"] for lane in results["lanes"]}
     figure.suptitle("candle-bench: " + ", ".join(sorted(cards)))
     figure.tight_layout()
     figure.savefig(out, dpi=80)

@@ -8,6 +8,7 @@
 #   --nvidia    the card's architecture (nvidia-smi --query-gpu=compute_cap --format=csv: 9.0 is sm_90)
 #   --out       where results go (default: target/bench): bench.json, tables.md, plot.png with Python's matplotlib
 #   --trace     NVIDIA, with CUPTI: also what one decoded token costs on either side, in calls and kernels
+#   --traces    of which models (default: 7b:q4_0,7b:q4k)
 #
 # build leaves everything that run needs in target/bench-pack; on another machine, have this repository with that
 # folder. `run -- --help` lists candle-bench's options. docs/benchmarks/README.md says what the numbers mean.
@@ -100,11 +101,13 @@ prepare() {
     done
 }
 
-# candle-bench, its results and what it says in files of that name.
+# candle-bench, its results and what it says in files of that name. What it could not measure is in all three.
+failed=''
 measure() { # NAME OPTIONS...
     local name=$1
     shift
-    "${bench[@]}" --json "$out/$name.json" "$@" >"$out/$name.md" 2> >(tee "$out/$name.log" >&2)
+    "${bench[@]}" --json "$out/$name.json" "$@" >"$out/$name.md" 2> >(tee "$out/$name.log" >&2) || failed+=" $name"
+    [ ! -e "$out/$name.json" ] || results+=("$out/$name.json")
 }
 
 # What a decoded token costs: two runs that differ in the number of tokens.
@@ -114,8 +117,9 @@ trace() { # LANE MODEL TYPE
         # One round besides the first: each token is decoded twice.
         CUDA_INJECTION64_PATH=$work/libtrace.so CANDLE_BENCH_TRACE=$work/$tokens.tsv CANDLE_BENCH_TRACE_KERNELS=1 \
             "${bench[@]}" --groups model --lanes "$1" --models "$2" --model-types "$3" --rounds 1 --decode "$tokens" \
-            >/dev/null 2>"$out/trace-$name.log" || {
+            --folder "${folder:-$work}" --keep >/dev/null 2>"$out/trace-$name.log" || {
             say "tracing $name failed: $(tail -n 3 "$out/trace-$name.log")"
+            failed+=" trace-$name"
             return 0
         }
     done
@@ -124,22 +128,37 @@ trace() { # LANE MODEL TYPE
 }
 
 run() {
+    # candle-bench's options, without the groups.
+    local groups='' rest=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --groups) groups+=,${2:-} && shift ;;
+        --groups=*) groups+=,${1#*=} ;;
+        *) rest+=("$1") ;;
+        esac
+        shift
+    done
     prepare
-    measure bench "$@"
-    if [ $# = 0 ]; then
+    measure bench ${groups:+--groups "${groups#,}"} "${rest[@]}"
+    if [[ -z $groups || $groups, == *,gemm,* ]]; then
         # The dense products by rocBLAS, or on NVIDIA by cuBLAS behind its interface: read once a process.
-        CANDLE_ROCM_GEMM=rocblas measure gemm-rocblas --groups gemm || say "no dense products by rocBLAS: see $out/gemm-rocblas.log"
+        CANDLE_ROCM_GEMM=rocblas measure gemm-rocblas --groups gemm "${rest[@]}"
     fi
     if [ -n "$traced" ]; then
         [ -e "$work/libtrace.so" ] || fail "--trace: the pack was built without CUPTI"
-        local lane
-        for lane in cuda rocm; do
-            trace "$lane" 7b q4_0
-            trace "$lane" 7b q4k
+        local model lane
+        for model in ${traces//,/ }; do
+            for lane in cuda rocm; do
+                trace "$lane" "${model%:*}" "${model#*:}"
+            done
+            rm -f "${folder:-$work}/candle-bench-${model/:/-}.gguf"
         done
     fi
-    python3 candle-bench/plot.py "$out/bench.json" "$out/plot.png" || say "no plot: it needs Python's matplotlib"
+    [ ${#results[@]} -gt 0 ] || fail "candle-bench left no results: see $out/bench.log"
+    python3 candle-bench/tables.py "${results[@]}" >"$out/tables.md"
+    python3 candle-bench/plot.py "${results[@]}" "$out/plot.png" || say "no plot: it needs Python's matplotlib"
     say "results in $out"
+    [ -z "$failed" ] || fail "not all was measured, see the logs of:$failed"
 }
 
 smoke() {
@@ -148,15 +167,21 @@ smoke() {
     CANDLE_HIP_LIBRARY=$(emulator_library debug) "$target/debug/candle-bench" --smoke
 }
 
-mode=${1:-} nvidia='' traced='' out=$root/target/bench
+mode=${1:-} nvidia='' traced='' traces=7b:q4_0,7b:q4k out=$root/target/bench folder=''
 [ $# = 0 ] || shift
-options=()
+options=() results=()
 while [ $# -gt 0 ]; do
     case $1 in
-    --nvidia | --out)
+    --nvidia | --out | --traces)
         [ $# -ge 2 ] || fail "$1 needs a value"
         printf -v "${1#--}" %s "$2"
         shift 2
+        ;;
+    # candle-bench's, but traces put their models there as well.
+    --folder)
+        [ $# -ge 2 ] || fail "$1 needs a value"
+        folder=$2
+        options+=("$1" "$2") && shift 2
         ;;
     --trace) traced=1 && shift ;;
     --) shift ;;

@@ -41,6 +41,11 @@ impl Lane {
         self.kind == Kind::Plain
     }
 
+    /// Whether it is one of candle's CUDA backend.
+    pub fn is_cuda(&self) -> bool {
+        self.device.is_cuda()
+    }
+
     /// Whether the lane launches the kernels of quantized.cu by itself.
     pub fn is_quantized_cu(&self) -> bool {
         #[cfg(feature = "cuda")]

@@ -68,10 +68,15 @@ impl Bench {
         copies.fold(f64::NAN, f64::max)
     }
 
-    /// Measures a case and keeps the row.
+    /// Measures a case and keeps the row; or why there is none, so that the other cases still have their turn.
     pub fn run(&mut self, case: Case) -> Result<()> {
         let what = format!("{} {}", case.group, case.labels.join(" "));
-        self.run_case(&case).context(what)
+        if let Err(e) = self.run_case(&case) {
+            self.report.failures.push(format!("{what}: {e:#}"));
+            eprintln!("{what}: {e:#}");
+            self.save()?;
+        }
+        Ok(())
     }
 
     fn run_case(&mut self, case: &Case) -> Result<()> {
@@ -147,32 +152,35 @@ impl Bench {
 
     /// Distance of each lane's result from the first one's, as a share of its norm.
     fn differences(&self, case: &Case) -> Result<Vec<f64>> {
-        let mut reference: Option<Tensor> = None;
+        let mut reference: Option<Vec<f32>> = None;
         let mut differences = Vec::new();
         for c in &case.contestants {
             self.lanes[c.lane].select();
-            let result = (c.call)(0)?
-                .to_device(&Device::Cpu)?
-                .to_dtype(DType::F64)?
-                .flatten_all()?;
-            let norm =
-                |t: &Tensor| -> Result<f64> { Ok(t.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt()) };
-            let difference = match &reference {
-                None => {
-                    anyhow::ensure!(norm(&result)?.is_finite(), "the result is not finite");
-                    reference = Some(result);
-                    0.0
-                }
-                Some(reference) => {
-                    norm(&(&result - reference)?)? / norm(reference)?.max(f64::MIN_POSITIVE)
-                }
-            };
+            let result = (c.call)(0)?.to_device(&Device::Cpu)?;
+            let result = result.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
             let name = self.lanes[c.lane].name;
+            let Some(reference) = &reference else {
+                anyhow::ensure!(
+                    norm(result.iter().copied()).is_finite(),
+                    "{name}'s result is not finite"
+                );
+                reference = Some(result);
+                differences.push(0.0);
+                continue;
+            };
+            let first = self.lanes[case.contestants[0].lane].name;
+            anyhow::ensure!(
+                result.len() == reference.len(),
+                "{name} gives {} elements, {first} {}",
+                result.len(),
+                reference.len()
+            );
+            let apart = result.iter().zip(reference).map(|(a, b)| a - b);
+            let difference = norm(apart) / norm(reference.iter().copied()).max(f64::MIN_POSITIVE);
             if difference.is_nan() || difference > case.tolerance {
                 anyhow::bail!(
-                    "{name} computes something else than {}: the results differ by {difference:.3e} of their norm, \
+                    "{name} computes something else than {first}: the results differ by {difference:.3e} of their norm, \
                      more than {:.0e}",
-                    self.lanes[case.contestants[0].lane].name,
                     case.tolerance
                 )
             }
@@ -180,6 +188,11 @@ impl Bench {
         }
         Ok(differences)
     }
+}
+
+/// Euclidean, summed in f64.
+fn norm(values: impl Iterator<Item = f32>) -> f64 {
+    values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt()
 }
 
 /// The middle value; NaN for none.

@@ -118,6 +118,8 @@ pub struct Report {
     pub lanes: Vec<LaneInfo>,
     pub rows: Vec<Row>,
     pub models: Vec<ModelRow>,
+    /// Cases that could not be measured, or gave different results, and why.
+    pub failures: Vec<String>,
 }
 
 impl Report {

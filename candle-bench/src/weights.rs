@@ -2,19 +2,20 @@
 
 use anyhow::{Context, Result};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Shape, Tensor};
 use std::borrow::Cow;
 
 /// Elements that are really quantized: whole rows of blocks for every type, and quick on one core even for k-quants.
 const STRETCH: usize = 1 << 17;
 
 /// The types and their names on the command line and in tables.
-pub const TYPES: [(&str, GgmlDType); 14] = [
+pub const TYPES: [(&str, GgmlDType); 15] = [
     ("q4_0", GgmlDType::Q4_0),
     ("q4_1", GgmlDType::Q4_1),
     ("q5_0", GgmlDType::Q5_0),
     ("q5_1", GgmlDType::Q5_1),
     ("q8_0", GgmlDType::Q8_0),
+    ("q8_1", GgmlDType::Q8_1),
     ("q2k", GgmlDType::Q2K),
     ("q3k", GgmlDType::Q3K),
     ("q4k", GgmlDType::Q4K),
@@ -38,6 +39,26 @@ pub fn dtype(name: &str) -> Result<GgmlDType> {
 /// Bytes of `elements`, a multiple of the type's block.
 pub fn bytes_of(dtype: GgmlDType, elements: usize) -> usize {
     elements / dtype.block_size() * dtype.type_size()
+}
+
+/// Whether the type is one of plain numbers, which `QMatMul` turns into f32 when weights are loaded.
+pub fn is_dense(dtype: GgmlDType) -> bool {
+    matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
+}
+
+/// Normal numbers in f32 on the CPU: a stretch of random ones, repeated. Its length is odd, so that rows differ.
+pub fn normal(deviation: f32, shape: impl Into<Shape>) -> Result<Tensor> {
+    let shape = shape.into();
+    let elements = shape.elem_count();
+    let stretch = (STRETCH - 1).min(elements);
+    let stretch = Tensor::randn(0f32, deviation, stretch, &Device::Cpu)?;
+    let mut values: Vec<f32> = stretch.to_vec1()?;
+    values.reserve(elements.saturating_sub(values.len()));
+    while values.len() < elements {
+        let more = values.len().min(elements - values.len());
+        values.extend_from_within(..more);
+    }
+    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
 /// Blocks of one type, of as many elements as wanted.

@@ -1,14 +1,15 @@
 //! Dense products.
 
 use crate::measure::{Bench, Case, Contestant};
+use crate::weights::normal;
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::DType;
 
 /// `x` of `rows` × `k` times the transposed `w` of `n` × `k`, both of `dtype`.
 pub fn gemm(bench: &mut Bench, dtype: DType, rows: usize, (n, k): (usize, usize)) -> Result<()> {
     let copies = bench.copies(n * k * dtype.size_in_bytes());
-    let w = Tensor::randn(0f32, 0.02, (n, k), &Device::Cpu)?.to_dtype(dtype)?;
-    let x = Tensor::randn(0f32, 1f32, (rows, k), &Device::Cpu)?.to_dtype(dtype)?;
+    let w = normal(0.02, (n, k))?.to_dtype(dtype)?;
+    let x = normal(1.0, (rows, k))?.to_dtype(dtype)?;
     let mut contestants = Vec::new();
     for (lane, l) in bench.lanes.iter().enumerate().filter(|(_, l)| l.is_plain()) {
         let x = x.to_device(&l.device)?;
@@ -48,8 +49,8 @@ pub fn batched(
     } else {
         (1, heads, k, n)
     };
-    let a = Tensor::randn(0f32, 1f32, (1, heads, rows, k), &Device::Cpu)?;
-    let b = Tensor::randn(0f32, 1f32, b_shape, &Device::Cpu)?;
+    let a = normal(1.0, (1, heads, rows, k))?;
+    let b = normal(1.0, b_shape)?;
     let copies = bench.copies(4 * heads * n * k);
     let mut contestants = Vec::new();
     for (lane, l) in bench.lanes.iter().enumerate().filter(|(_, l)| l.is_plain()) {

@@ -2,8 +2,9 @@
 //! the shapes of a model of 7 billion parameters.
 
 use crate::measure::{Bench, Case, Contestant};
+use crate::weights::normal;
 use anyhow::Result;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 /// The lanes sum rows in another order and take exp, sin and cos from other libraries, all in f32.
 const TOLERANCE: f64 = 1e-5;
@@ -50,10 +51,20 @@ fn transpose(x: &[Tensor]) -> candle_core::Result<Tensor> {
     x[0].transpose(1, 2)?.contiguous()
 }
 
-/// As quantized_llama does it for one token.
+/// Operation by operation, as quantized_llama does it on CUDA.
 fn attention(x: &[Tensor]) -> candle_core::Result<Tensor> {
     let scores = (x[0].matmul(&x[1].t()?)? / (x[0].dim(3)? as f64).sqrt())?;
     candle_nn::ops::softmax_last_dim(&scores)?.matmul(&x[2])
+}
+
+/// In one operation on the backends that have one.
+fn attention_fused(x: &[Tensor]) -> candle_core::Result<Tensor> {
+    let device = x[0].device();
+    if !(device.is_rocm() || device.is_metal()) {
+        return attention(x);
+    }
+    let scale = 1.0 / (x[0].dim(3)? as f32).sqrt();
+    candle_nn::ops::sdpa(&x[0], &x[1], &x[2], None, false, scale, 1.0)
 }
 
 /// All of them, with `length` tokens before and `heads` heads of 128.
@@ -98,7 +109,10 @@ fn operations(length: usize, heads: usize) -> Vec<Fused> {
     let cache: &[usize] = &[1, heads, length, 128];
     let one: &[usize] = &[1, heads, 1, 128];
     all.push(f("cat", &[cache, one], extend));
-    all.push(f("attention", &[one, cache, cache], attention));
+    for q in [one, cache] {
+        all.push(f("attention", &[q, cache, cache], attention));
+        all.push(f("attention, fused", &[q, cache, cache], attention_fused));
+    }
     all
 }
 
@@ -111,21 +125,20 @@ pub fn all(bench: &mut Bench, length: usize, heads: usize) -> Result<()> {
 
 fn run(bench: &mut Bench, fused: &Fused) -> Result<()> {
     let host = fused.operands.iter();
-    let host = host.map(|shape| {
-        Tensor::randn(0f32, 1f32, shape.as_slice(), &Device::Cpu)?.to_dtype(fused.dtype)
-    });
-    let host = host.collect::<candle_core::Result<Vec<_>>>()?;
+    let host = host.map(|shape| Ok(normal(1.0, shape.as_slice())?.to_dtype(fused.dtype)?));
+    let host = host.collect::<Result<Vec<_>>>()?;
     let elements = host.iter().map(Tensor::elem_count).sum::<usize>();
     let operands_bytes = elements * fused.dtype.size_in_bytes();
     let copies = bench.copies(operands_bytes);
     let operation = fused.operation;
-    let result = operation(&host)?.elem_count() * fused.dtype.size_in_bytes();
+    let mut result = 0;
     let mut contestants = Vec::new();
     for (lane, l) in bench.lanes.iter().enumerate().filter(|(_, l)| l.is_plain()) {
         let once = host
             .iter()
             .map(|t| t.to_device(&l.device))
             .collect::<candle_core::Result<Vec<_>>>()?;
+        result = operation(&once)?.elem_count() * fused.dtype.size_in_bytes();
         let copy = |_| {
             once.iter()
                 .map(Tensor::copy)

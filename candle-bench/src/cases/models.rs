@@ -3,7 +3,7 @@
 use crate::lanes::Lane;
 use crate::measure::{median, Bench};
 use crate::report::{ModelEntry, ModelRow, PerToken};
-use crate::weights::Blocks;
+use crate::weights::{is_dense, Blocks};
 use anyhow::{Context, Result};
 use candle_core::quantized::gguf_file::{self, Content, Value};
 use candle_core::quantized::{GgmlDType, QTensor};
@@ -47,29 +47,58 @@ pub const SHAPES: [Shape; 3] = [
         mlp: 5632,
         vocabulary: 32000,
     },
-    Shape {
-        name: "tiny",
-        width: 256,
-        layers: 2,
-        heads: 4,
-        kv_heads: 2,
-        mlp: 512,
-        vocabulary: 512,
-    },
+    WARM_UP,
 ];
+
+const WARM_UP: Shape = Shape {
+    name: "tiny",
+    width: 256,
+    layers: 2,
+    heads: 4,
+    kv_heads: 2,
+    mlp: 512,
+    vocabulary: 512,
+};
 
 pub fn shape(name: &str) -> Result<Shape> {
     let found = SHAPES.iter().find(|s| s.name == name);
     Ok(*found.with_context(|| format!("no model {name:?}; there are 7b, 1b and tiny"))?)
 }
 
-/// A file that is deleted when it goes out of scope.
-struct Temporary(PathBuf);
+/// A model's file, deleted when it goes out of scope unless it is to be kept.
+struct ModelFile {
+    path: PathBuf,
+    keep: bool,
+}
 
-impl Drop for Temporary {
+impl ModelFile {
+    /// Writes it, or takes what an earlier run kept.
+    fn new(run: &Run, shape: &Shape, name: &str, dtype: GgmlDType) -> Result<Self> {
+        let mut file = format!("candle-bench-{}-{name}", shape.name);
+        if !run.keep {
+            // Nobody else's.
+            file = format!("{file}-{}", std::process::id());
+        }
+        let file = Self {
+            path: run.folder.join(file + ".gguf"),
+            keep: run.keep,
+        };
+        if !(file.keep && file.path.exists()) {
+            // Under another name until it is whole.
+            let part = file.path.with_extension("part");
+            write(&part, shape, dtype)?;
+            std::fs::rename(&part, &file.path)?;
+        }
+        Ok(file)
+    }
+}
+
+impl Drop for ModelFile {
     fn drop(&mut self) {
-        // It lies in a folder for temporary files; a failure only leaves it there.
-        let _ = std::fs::remove_file(&self.0);
+        if !self.keep {
+            // It lies in a folder for temporary files; a failure only leaves it there.
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -265,8 +294,26 @@ pub struct Run<'a> {
     pub rounds: usize,
     /// Also with the translated kernels.
     pub translated: bool,
+    /// The file stays, for the next run to take.
+    pub keep: bool,
 }
 
+/// The smallest model once on each lane, so that no kernel is loaded, or compiled, while a larger one's time is taken.
+fn warm_up(bench: &Bench, name: &str, dtype: GgmlDType, with: &Run) -> Result<()> {
+    let with = Run {
+        prefill: 32,
+        decode: 2,
+        rounds: 0,
+        keep: false,
+        ..*with
+    };
+    run(bench, &WARM_UP, name, dtype, &with).map(drop)
+}
+
+/// Loads a model on each lane and has the lanes prompt and decode it in turns.
+///
+/// # Errors
+/// The file cannot be written, or a lane does not run it.
 pub fn run(
     bench: &Bench,
     shape: &Shape,
@@ -275,23 +322,24 @@ pub fn run(
     run: &Run,
 ) -> Result<ModelRow> {
     let what = format!("{} {name}", shape.name);
-    let path = run.folder.join(format!(
-        "candle-bench-{}-{name}-{}.gguf",
-        shape.name,
-        std::process::id()
-    ));
-    let path = Temporary(path);
-    write(&path.0, shape, dtype).with_context(|| format!("writing {what}"))?;
-    let file_bytes = std::fs::metadata(&path.0)?.len();
+    if shape.name != WARM_UP.name {
+        warm_up(bench, name, dtype, run)?;
+    }
+    let file =
+        ModelFile::new(run, shape, name, dtype).with_context(|| format!("writing {what}"))?;
+    let path = file.path.as_path();
+    let file_bytes = std::fs::metadata(path)?.len();
     // The first pass brings the file into the page cache, where it is for everyone.
-    read(&path.0)?;
-    let read_s = read(&path.0)?;
+    read(path)?;
+    let read_s = read(path)?;
     let mut models = Vec::new();
     for (i, lane) in bench.lanes.iter().enumerate() {
-        if lane.is_plain() || (run.translated && lane.is_translated()) {
+        // Plain numbers are multiplied by the same kernels on both.
+        let translated = run.translated && lane.is_translated() && !is_dense(dtype);
+        if lane.is_plain() || translated {
             lane.select();
             models.push(
-                load(&path.0, i, &lane.device)
+                load(path, i, &lane.device)
                     .with_context(|| format!("loading {what} on {}", lane.name))?,
             );
         }
@@ -303,7 +351,7 @@ pub fn run(
             model
                 .generate(lane, run.prefill, run.decode, shape.vocabulary)
                 .with_context(|| format!("{what} on {}", lane.name))?;
-            if round == 0 {
+            if round == 0 && run.rounds > 0 {
                 model.prefill.clear();
                 model.decode.clear();
             }
@@ -316,7 +364,7 @@ pub fn run(
             m.entry(lane)
         })
         .collect();
-    for e in &entries {
+    for e in entries.iter().filter(|_| run.rounds > 0) {
         eprintln!(
             "{what} {}: load {:.2} s (read {read_s:.2}), prefill {:.0} t/s, decode {:.1} t/s",
             e.lane, e.load_s, e.prefill_tokens_per_second, e.decode_tokens_per_second

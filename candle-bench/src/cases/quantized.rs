@@ -1,31 +1,40 @@
 //! Dequantization and products with quantized weights.
 
+use crate::lanes::Lane;
 use crate::measure::{Bench, Case, Contestant};
-use crate::weights::{bytes_of, Blocks};
+use crate::weights::{bytes_of, is_dense, normal, Blocks};
 use anyhow::Result;
 use candle_core::quantized::{GgmlDType, QMatMul};
-use candle_core::{Device, Module, Tensor};
+use candle_core::{Device, Module};
 use std::sync::Arc;
 
 /// The lanes multiply in int8 with activations rounded in blocks of their own sizes and sums in their own order; the
 /// rounding alone is 1/254 of a block's largest value for each.
 const PRODUCT_TOLERANCE: f64 = 0.03;
+/// Sums of f32 in another order.
+const DENSE_TOLERANCE: f64 = 1e-5;
 /// Dequantization is one product and one sum: the lanes may differ in a fused rounding.
 const DEQUANTIZE_TOLERANCE: f64 = 1e-6;
 
-/// Blocks to f32.
+/// Blocks to f32. Plain numbers are left out: that is a cast.
 pub fn dequantize(
     bench: &mut Bench,
     name: &str,
     dtype: GgmlDType,
     shape: (usize, usize),
 ) -> Result<()> {
+    if is_dense(dtype) {
+        return Ok(());
+    }
     let blocks = Blocks::new(dtype)?;
     let elements = shape.0 * shape.1;
     let size = bytes_of(dtype, elements);
     let copies = bench.copies(size);
     let mut contestants = Vec::new();
     for (lane, l) in bench.lanes.iter().enumerate().filter(|(_, l)| l.is_plain()) {
+        if on_host(l, dtype) {
+            continue;
+        }
         let weights = (0..copies).map(|i| blocks.tensor(shape, i, &l.device));
         let weights = weights.collect::<Result<Vec<_>>>()?;
         let device = l.device.clone();
@@ -42,7 +51,8 @@ pub fn dequantize(
     })
 }
 
-/// `columns` rows of activations in f32 times the transposed weights of `shape`, for each of `columns`.
+/// `columns` rows of activations in f32 times the transposed weights of `shape`, for each of `columns`. Weights of
+/// plain numbers are in f32 by then, as `QMatMul` has them.
 pub fn product(
     bench: &mut Bench,
     name: &str,
@@ -52,11 +62,14 @@ pub fn product(
 ) -> Result<()> {
     let (n, k) = shape;
     let blocks = Blocks::new(dtype)?;
-    let size = bytes_of(dtype, n * k);
+    let size = match is_dense(dtype) {
+        true => 4 * n * k,
+        false => bytes_of(dtype, n * k),
+    };
     let copies = bench.copies(size);
     // Lanes of one device share their weights.
     let mut weights: Vec<(Device, Arc<Vec<QMatMul>>)> = Vec::new();
-    for lane in &bench.lanes {
+    for lane in bench.lanes.iter().filter(|l| has_product(l, dtype, 1)) {
         if weights
             .iter()
             .any(|(d, _)| d.location() == lane.device.location())
@@ -64,20 +77,17 @@ pub fn product(
             continue;
         }
         let copy = |i| {
-            Ok(QMatMul::QTensor(Arc::new(blocks.tensor(
-                shape,
-                i,
-                &lane.device,
-            )?)))
+            let weights = blocks.tensor(shape, i, &lane.device)?;
+            Ok(QMatMul::from_arc(Arc::new(weights))?)
         };
         let copies = (0..copies).map(copy).collect::<Result<Vec<_>>>()?;
         weights.push((lane.device.clone(), Arc::new(copies)));
     }
     for &columns in columns {
-        let x = Tensor::randn(0f32, 1f32, (columns, k), &Device::Cpu)?;
+        let x = normal(1.0, (columns, k))?;
         let mut contestants = Vec::new();
         for (lane, l) in bench.lanes.iter().enumerate() {
-            if l.is_translated() && !has_translated(dtype, columns) {
+            if !has_product(l, dtype, columns) {
                 continue;
             }
             let of_device = weights
@@ -102,19 +112,29 @@ pub fn product(
             labels: vec![name.into(), format!("{n}x{k}"), format!("x{columns}")],
             bytes: (size + 4 * columns * (n + k)) as f64,
             flops: 2.0 * (n * k * columns) as f64,
-            tolerance: PRODUCT_TOLERANCE,
+            tolerance: match is_dense(dtype) {
+                true => DENSE_TOLERANCE,
+                false => PRODUCT_TOLERANCE,
+            },
             contestants,
         })?;
     }
     Ok(())
 }
 
-/// Whether a translated kernel serves the product on rocm; else that lane would measure rocm's own kernels again.
-fn has_translated(dtype: GgmlDType, columns: usize) -> bool {
+/// Whether a lane computes these products by kernels of its own. The translated ones do not serve all types and would
+/// hand the rest to rocm's own; candle's CUDA backend has no products with Q8_1 and Q8K.
+fn has_product(lane: &Lane, dtype: GgmlDType, columns: usize) -> bool {
     match dtype {
-        GgmlDType::Q8K | GgmlDType::F16 | GgmlDType::BF16 | GgmlDType::F32 => false,
+        GgmlDType::F16 | GgmlDType::BF16 | GgmlDType::F32 => lane.is_plain(),
+        GgmlDType::Q8_1 | GgmlDType::Q8K => lane.is_plain() && !lane.is_cuda(),
         // mul_mat_q6_K stores to shared memory without an order, so rocm does not take it.
-        GgmlDType::Q6K => columns <= 8,
+        GgmlDType::Q6K => !lane.is_translated() || columns <= 8,
         _ => true,
     }
+}
+
+/// Whether a lane dequantizes the type on the host: candle's CUDA backend has no kernel for Q8_1.
+fn on_host(lane: &Lane, dtype: GgmlDType) -> bool {
+    lane.is_cuda() && dtype == GgmlDType::Q8_1
 }
