@@ -3,6 +3,7 @@
 //! Candle's CUDA backend prefers newer kernels for these types, so that no tensor operation reaches them; rocm's
 //! translated kernels come from this very source, and are compared with it here.
 
+use crate::cases::quantized::Activations;
 use anyhow::{Context, Result};
 use candle_core::cuda::cudarc::driver::{LaunchConfig, PushKernelArg};
 use candle_core::cuda::kernels;
@@ -36,20 +37,23 @@ fn kernel(dtype: GgmlDType) -> Option<(&'static str, (usize, usize))> {
 }
 
 /// The product of `x` with each of `weights` in turn, or `None` for a type without such kernels.
-pub fn product(dtype: GgmlDType, weights: Arc<Vec<QMatMul>>, x: Tensor) -> Result<Option<Call>> {
+pub fn product(
+    dtype: GgmlDType,
+    weights: Arc<Vec<QMatMul>>,
+    x: Activations,
+) -> Result<Option<Call>> {
     let Some((name, tile)) = kernel(dtype) else {
         return Ok(None);
     };
-    let (columns, _) = x.dims2()?;
-    let (symbol, tile) = match columns {
-        1..=8 => (format!("mul_mat_vec_{name}_q8_1_cuda{columns}"), None),
+    let (symbol, tile) = match x.columns() {
+        columns @ 1..=8 => (format!("mul_mat_vec_{name}_q8_1_cuda{columns}"), None),
         _ => (format!("mul_mat_{name}"), Some(tile)),
     };
     Ok(Some(Box::new(move |i| {
         let QMatMul::QTensor(weights) = &weights[i % weights.len()] else {
             anyhow::bail!("these weights are not quantized")
         };
-        launch(&symbol, tile, weights, &x)
+        launch(&symbol, tile, weights, x.next())
     })))
 }
 

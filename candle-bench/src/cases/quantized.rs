@@ -5,7 +5,8 @@ use crate::measure::{Bench, Case, Contestant};
 use crate::weights::{bytes_of, is_dense, normal, Blocks};
 use anyhow::Result;
 use candle_core::quantized::{GgmlDType, QMatMul};
-use candle_core::{Device, Module};
+use candle_core::{Device, Module, Tensor};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// The lanes multiply in int8 with activations rounded in blocks of their own sizes and sums in their own order; the
@@ -84,7 +85,7 @@ pub fn product(
         weights.push((lane.device.clone(), Arc::new(copies)));
     }
     for &columns in columns {
-        let x = normal(1.0, (columns, k))?;
+        let x = normal(1.0, (columns + 1, k))?;
         let mut contestants = Vec::new();
         for (lane, l) in bench.lanes.iter().enumerate() {
             if !has_product(l, dtype, columns) {
@@ -96,7 +97,8 @@ pub fn product(
             let Some((_, weights)) = of_device else {
                 continue;
             };
-            let (weights, x) = (weights.clone(), x.to_device(&l.device)?);
+            let weights = weights.clone();
+            let x = Activations::new(&x.to_device(&l.device)?, columns)?;
             if l.is_quantized_cu() {
                 #[cfg(feature = "cuda")]
                 if let Some(call) = crate::quantized_cu::product(dtype, weights, x)? {
@@ -104,7 +106,7 @@ pub fn product(
                 }
                 continue;
             }
-            let call = Box::new(move |i: usize| Ok(weights[i % copies].forward(&x)?));
+            let call = Box::new(move |i: usize| Ok(weights[i % copies].forward(x.next())?));
             contestants.push(Contestant { lane, call });
         }
         bench.run(Case {
@@ -120,6 +122,36 @@ pub fn product(
         })?;
     }
     Ok(())
+}
+
+/// Activations of which no call has the ones of the call before: rocm keeps the int8 form of those that it multiplied
+/// last, and every call is to make it.
+pub struct Activations {
+    views: [Tensor; 2],
+    turn: Cell<usize>,
+}
+
+impl Activations {
+    /// Two views of `columns` rows, one row apart.
+    fn new(x: &Tensor, columns: usize) -> Result<Self> {
+        Ok(Self {
+            views: [x.narrow(0, 0, columns)?, x.narrow(0, 1, columns)?],
+            turn: Cell::new(0),
+        })
+    }
+
+    /// Rows of either, which are columns of the product.
+    #[cfg(feature = "cuda")]
+    pub fn columns(&self) -> usize {
+        self.views[0].dims()[0]
+    }
+
+    /// The one whose turn it is.
+    pub fn next(&self) -> &Tensor {
+        let turn = self.turn.get();
+        self.turn.set(turn + 1);
+        &self.views[turn % 2]
+    }
 }
 
 /// Whether a lane computes these products by kernels of its own. The translated ones do not serve all types and would

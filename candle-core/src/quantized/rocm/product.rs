@@ -216,7 +216,12 @@ fn dequantize_mul_mat_vec(
     let out = RocmStorage::uninit(w.device(), p.n, DType::F32)?;
     let launch = w.device().launch(&kernels::QUANTIZED, kernel, "", "")?;
     let launch = launch.arg(w.ptr()).arg(x).arg(out.ptr_at(0));
-    let launch = launch.int("columns", p.k)?.int("rows", p.n)?;
+    let launch = launch.int("columns", p.k)?;
+    // The one for Q5K is not told the rows, and CUDA's driver refuses to pass more than a kernel takes.
+    let launch = match kernel {
+        "dequantize_mul_mat_vec_q5_k" => launch,
+        _ => launch.int("rows", p.n)?,
+    };
     // SAFETY: one workgroup a row of the weights; `forward` checked that the storage holds n × k elements.
     unsafe { launch.geometry([p.n as u32, 1, 1], [WARP, 1, 1]).run() }?;
     Ok(out)
