@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The suites on an NVIDIA card, through hip-nvidia: the same host code and kernels as on an AMD card, on real silicon.
 #
-#   scripts/nvidia.sh build [--arch sm_90]                     where Rust and nvcc are (no card needed)
+#   scripts/nvidia.sh build [--arch sm_90] [--tests NAMES]      where Rust and nvcc are (no card needed)
 #   scripts/nvidia.sh run [--only PATTERN] [--jobs N] [--limit S] [--sanitize] [--logs DIR]   where the card is (no Rust needed; nvcc for one suite)
 #
 #   --arch      the card's architecture (nvidia-smi --query-gpu=compute_cap --format=csv: 9.0 is sm_90)
+#   --tests     only test programs of these names, patterns as cargo takes them, such as 'rocm_quantized*,rocm_moe'
 #   --only      steps whose name matches the shell pattern, such as 'core-*'
 #   --jobs      steps at a time (default: half of the cores)
 #   --limit     seconds that a step may take (default: 900)
@@ -27,7 +28,9 @@ programs() {
 }
 
 build() { # ARCH
-    local stage name path
+    local stage name path chosen=()
+    IFS=, read -ra chosen <<<"$tests"
+    if [ -n "$tests" ]; then chosen=("${chosen[@]/#/--test=}"); else chosen=(--tests); fi
     # A folder of its own: other targets than the default would rebuild the usual one back and forth.
     export CANDLE_HIP_ARCHS=$1 CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/nvidia} CARGO_TERM_COLOR=never
     scripts/upstream.sh sync >&2
@@ -36,7 +39,7 @@ build() { # ARCH
     mkdir -p "$stage/tests" "$pack"
     {
         programs -p candle-core -p candle-nn -p candle-examples -p candle-hip \
-            --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' --tests
+            --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' "${chosen[@]}"
         programs -p hip-nvidia --test card
     } >"$stage/programs"
     cargo build -p candle-core -p candle-nn -p candle-examples -p candle-hip \
@@ -193,11 +196,11 @@ report() {
     [ "$n_failed" = 0 ]
 }
 
-mode=${1:-} arch=sm_90 only='*' jobs=$((($(nproc) + 1) / 2)) sanitize='' limit=900 archive=''
+mode=${1:-} arch=sm_90 only='*' jobs=$((($(nproc) + 1) / 2)) sanitize='' limit=900 archive='' tests=''
 [ $# = 0 ] || shift
 while [ $# -gt 0 ]; do
     case $1 in
-    --arch | --only | --jobs | --limit)
+    --arch | --tests | --only | --jobs | --limit)
         [ $# -ge 2 ] || fail "$1 needs a value"
         printf -v "${1#--}" %s "$2"
         shift 2
