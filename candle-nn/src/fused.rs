@@ -6,6 +6,8 @@
 use candle::{Result, Tensor};
 
 mod attention;
+#[cfg(feature = "rocm")]
+pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
 
 /// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.

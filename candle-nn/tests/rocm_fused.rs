@@ -1,6 +1,7 @@
 //! `candle_nn::fused` on rocm against the operations that it stands for: on the same device where they round alike, else on the
 //! CPU in f64.
-use candle::{DType, Device, Result, Tensor, D};
+use candle::quantized::{GgmlDType, QMatMul, QTensor};
+use candle::{DType, Device, Module, Result, Tensor, D};
 use candle_nn::fused::{add_rms_norm, silu_mul, CachedAttention, Rotary};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
@@ -120,6 +121,44 @@ fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
     Ok(())
 }
 
+/// The int8 form that the kernels leave is the one that a product would make: zeros, and numbers of every size.
+#[test]
+fn what_products_read_is_left_in_int8() -> Result<()> {
+    let device = rocm()?;
+    for dtype in DTYPES {
+        for (rows, columns) in [(1, 256), (5, 512), (2, 1280)] {
+            let weights = numbers(&[24, columns], 1)?;
+            let weights = QTensor::quantize_onto(&weights, GgmlDType::Q8_0, &device)?;
+            let weights = QMatMul::from_qtensor(weights)?;
+            let shape = [1, rows, columns];
+            // A segment in three of zeros, the others from large to tiny.
+            let scales: Vec<f32> = (0..rows * columns)
+                .map(|i| (i / 32 % 3) as f32 * 0.5f32.powi((i / 96 % 20) as i32))
+                .collect();
+            let scales = Tensor::from_vec(scales, &shape[..], &Device::Cpu)?;
+            let of = |seed| there(&(numbers(&shape, seed)? * &scales)?, dtype);
+            let (x, y, weight) = (of(2)?, of(3)?, there(&numbers(&[columns], 4)?, dtype)?);
+            for made in [silu_mul(&x, &y)?, add_rms_norm(&x, &y, &weight, 1e-5)?.1] {
+                let copy = made.to_device(&Device::Cpu)?.to_device(&device)?;
+                let expected = wide(&weights.forward(&copy)?)?;
+                assert_eq!(
+                    off(&weights.forward(&made)?, &expected)?,
+                    0.0,
+                    "{shape:?} {dtype:?}"
+                );
+            }
+        }
+    }
+    // As from a product of its own, a segment with an infinite element makes NaN.
+    let infinite = (0..64).map(|i| if i == 40 { f32::INFINITY } else { 1.0 });
+    let infinite = Tensor::from_iter(infinite, &device)?.reshape((1, 64))?;
+    let weights = QTensor::quantize_onto(&numbers(&[1, 64], 5)?, GgmlDType::Q8_0, &device)?;
+    let made = silu_mul(&infinite, &infinite)?;
+    let out = QMatMul::from_qtensor(weights)?.forward(&made)?;
+    assert!(out.to_vec2::<f32>()?[0][0].is_nan());
+    Ok(())
+}
+
 /// An attention, and the angles of its positions.
 struct Case {
     batch: usize,
@@ -130,7 +169,11 @@ struct Case {
     interleaved: bool,
     dtype: DType,
     angles: DType,
+    /// Heads are normalised before they are rotated.
+    normed: bool,
 }
+
+const EPS: f32 = 1e-6;
 
 /// Positions that there are angles for.
 const POSITIONS: usize = 900;
@@ -156,14 +199,26 @@ impl Case {
         Ok([q?, k?, v?])
     }
 
-    /// Rotated by the definition, in f64 and rounded as the cache rounds it.
-    fn rotated(&self, x: &Tensor, from: usize) -> Result<Tensor> {
+    /// Weights of the norms of queries and keys.
+    fn norms(&self) -> Result<[Tensor; 2]> {
+        let of = |seed| numbers(&[self.width], seed)?.to_dtype(self.dtype);
+        Ok([of(77)?, of(78)?])
+    }
+
+    /// Normalised with `norm` and rotated by the definition, in f64 and rounded as the cache rounds it.
+    fn rotated(&self, x: &Tensor, norm: &Tensor, from: usize) -> Result<Tensor> {
         let (cos, sin) = self.angles()?;
         let (_, _, count, width) = x.dims4()?;
         let half = self.rotary / 2;
         let table = |t: Tensor| wide(&t.narrow(0, from, count)?);
         let (cos, sin) = (table(cos)?, table(sin)?);
-        let x = wide(x)?;
+        let mut x = wide(x)?;
+        if self.normed {
+            let mean = (x.sqr()?.mean_keepdim(D::Minus1)? + f64::from(EPS))?;
+            x = x.broadcast_div(&mean.sqrt()?)?;
+            x = x.broadcast_mul(&wide(norm)?)?;
+            x = wide(&x.to_dtype(self.dtype)?)?;
+        }
         let pair = |i: usize| match self.interleaved {
             true => (2 * i, 2 * i + 1),
             false => (i, i + half),
@@ -231,15 +286,20 @@ impl Case {
         let [q, k, v] = self.tokens(count, seed)?;
         let (cos, sin) = self.angles()?;
         let (cos, sin) = (cos.to_device(&rocm()?)?, sin.to_device(&rocm()?)?);
-        let rotary = Rotary::new(&cos, &sin, self.interleaved);
         let on = |x: &Tensor| x.to_device(&rocm()?);
+        let [q_norm, k_norm] = self.norms()?;
+        let norms = (on(&q_norm)?, on(&k_norm)?);
+        let mut rotary = Rotary::new(&cos, &sin, self.interleaved);
+        if self.normed {
+            rotary = rotary.after_norms(&norms.0, &norms.1, EPS);
+        }
         let found = cache.forward(&on(&q)?, &on(&k)?, &on(&v)?, &rotary, at, None)?;
         assert_eq!((found.dtype(), cache.len()), (self.dtype, at + count));
-        self.append(held, self.rotated(&k, at)?, wide(&v)?)?;
+        self.append(held, self.rotated(&k, &k_norm, at)?, wide(&v)?)?;
         let Some((keys, values)) = held else {
             candle::bail!("nothing was appended")
         };
-        let exact = self.exact(&self.rotated(&q, at)?, keys, values)?;
+        let exact = self.exact(&self.rotated(&q, &q_norm, at)?, keys, values)?;
         // Scores of up to 4 * width / sqrt(width) are sums of rounded products, their powers the weights; rotation
         // rounds once more where the type is narrow (a unit that is rounded the other way).
         let allowed = 64.0 * rounding(self.dtype);
@@ -262,6 +322,7 @@ fn llama(dtype: DType) -> Case {
         interleaved: true,
         dtype,
         angles: DType::F32,
+        normed: false,
     }
 }
 
@@ -276,12 +337,20 @@ fn attention_is_that_of_its_parts() -> Result<()> {
         interleaved,
         dtype: DType::F32,
         angles: DType::F16,
+        normed: interleaved,
     };
     let halves = Case {
         interleaved: false,
         ..llama(DType::F32)
     };
-    let half = llama(DType::F16);
+    let normed = Case {
+        normed: true,
+        ..llama(DType::F32)
+    };
+    let half = Case {
+        normed: true,
+        ..llama(DType::F16)
+    };
     let bf16 = Case {
         angles: DType::BF16,
         ..llama(DType::BF16)
@@ -289,6 +358,7 @@ fn attention_is_that_of_its_parts() -> Result<()> {
     for case in [
         llama(DType::F32),
         halves,
+        normed,
         narrow(true),
         narrow(false),
         half,

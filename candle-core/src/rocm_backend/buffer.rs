@@ -59,7 +59,7 @@ impl RocmBuffer {
         Ok(self.ptr().offset(range.start))
     }
 
-    pub fn fill_zero(&self, range: Range<usize>) -> Result<()> {
+    pub fn fill_zero(&mut self, range: Range<usize>) -> Result<()> {
         let ptr = self.at(&range)?;
         if range.is_empty() {
             return Ok(());

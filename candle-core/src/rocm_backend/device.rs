@@ -128,7 +128,7 @@ impl RocmDevice {
 
     /// `bytes` of memory, all zero.
     pub fn allocate_zeroed(&self, bytes: usize) -> Result<RocmBuffer> {
-        let buffer = self.allocate(bytes)?;
+        let mut buffer = self.allocate(bytes)?;
         buffer.fill_zero(0..bytes)?;
         Ok(buffer)
     }

@@ -69,6 +69,16 @@ impl Forms {
         Ok(buffer)
     }
 
+    /// A form that whoever has just written the elements made of them.
+    pub(super) fn put(&mut self, made_of: Stretch, buffer: RocmBuffer) {
+        let form = Form {
+            made_of,
+            epoch: EPOCH.load(Ordering::Acquire),
+            buffer: Arc::new(buffer),
+        };
+        *self.last.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(form);
+    }
+
     /// A poisoned lock means that a thread panicked while it looked: the form is whole all the same.
     fn last(&self) -> MutexGuard<'_, Option<Form>> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)

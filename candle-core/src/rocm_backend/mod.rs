@@ -86,6 +86,10 @@ impl RocmStorage {
         &self.buffer
     }
 
+    pub(crate) fn buffer_mut(&mut self) -> &mut RocmBuffer {
+        &mut self.changing().buffer
+    }
+
     pub fn into_buffer(self) -> RocmBuffer {
         self.buffer
     }
@@ -144,6 +148,11 @@ impl RocmStorage {
         // Before the lock, which may have been held when the process was forked.
         candle_hip::expect_own_process().rocm()?;
         self.forms.get_or_make(stretch, make)
+    }
+
+    /// Keeps what was made of a stretch of the elements by whoever wrote them.
+    pub(crate) fn keep_form(&mut self, stretch: Stretch, form: RocmBuffer) {
+        self.forms.put(stretch, form);
     }
 
     /// A copy on another GPU.

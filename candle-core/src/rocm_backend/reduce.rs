@@ -93,9 +93,8 @@ pub(super) fn reduce(
     }
     let out_dtype = if position { DType::U32 } else { dtype };
     if each == 0 || outputs == 0 {
-        let out = RocmStorage::uninit(device, outputs, out_dtype)?;
-        out.buffer.fill_zero(0..out.buffer.len())?;
-        return Ok(out);
+        let zeros = device.allocate_zeroed(outputs * out_dtype.size_in_bytes())?;
+        return Ok(RocmStorage::new(zeros, out_dtype));
     }
 
     let mut segments = Vec::new();

@@ -1,11 +1,16 @@
 // What stands between the products of a transformer's layer, in few launches: the host side is candle-nn's rocm/fused.rs.
 //
-//   silu_mul_<t>      (gate, up, out, columns, gate step, up step)     out = silu(gate) * up, a row for each blockIdx.y
-//   add_rms_norm_<t>  (x, branch, weight, sum, out, columns, epsilon)  sum = x + branch, out = that normalised; a workgroup a row
-//   place_heads_<t>   (Placing, cos, sin)                              heads rotated or copied to where they belong
+//   silu_mul_<t>      (gate, up, out, int8, rows, columns, gate step, up step)
+//                     out = silu(gate) * up, a row for each blockIdx.y
+//   add_rms_norm_<t>  (x, branch, weight, sum, out, int8, columns, epsilon)
+//                     sum = x + branch, out = that normalised; a workgroup a row
+//   place_heads_<t>   (Placing, cos, sin)
+//                     heads normalised, rotated, or just copied to where they belong
 //
-// Each rounds to T where the operations that it replaces do.
+// Each rounds to T where the operations that it replaces do. What quantized products read next is written as they read it as
+// well, to `int8` unless that is null; then a row is a whole number of segments.
 #include "element.h"
+#include "quantized/activations.h"
 #if defined(__HIP__)
 #include "compat/math.h"
 #endif
@@ -15,25 +20,54 @@
 
 #define FOR_FUSED(ROW) ROW(float, f32) ROW(f16, f16) ROW(bf16, bf16)
 
+// ---- Activations in int8 ----------------------------------------------------------------------------------------
+
+/// Writes segment `segment` of a row, whose element number `lane` is `value` in each lane of a warp: the numbers that
+/// quantize_activations makes of it.
+static __device__ __forceinline__ void store_segment(const ActivationRow &to, uint32_t segment, float value) {
+    const uint32_t lane = threadIdx.x % WARP;
+    // fmaxf passes over NaN; that and infinity make the products of the segment NaN.
+    float largest = fabsf(value) < INFINITY ? fabsf(value) : INFINITY;
+#pragma unroll
+    for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) {
+        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
+    }
+    const float scale = largest / 127.0f;
+    const float scaled = value * (scale >= 0x1p-126f ? 1.0f / scale : 0.0f);
+    const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
+    int sum = q;
+#pragma unroll
+    for (uint32_t distance = HALF / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+    const uint32_t half = lane / HALF;
+    const_cast<uint8_t *>(to.integers)[ActivationRow::place(2 * segment + half) + lane % HALF] = static_cast<uint8_t>(q);
+    ActivationScale &scales = const_cast<ActivationScale *>(to.scales)[segment];
+    if (lane % HALF == 0) scales.sum[half] = static_cast<int16_t>(sum);
+    if (lane == 0) scales.scale = largest < INFINITY ? scale : NAN;
+}
+
 // ---- Gated activation -------------------------------------------------------------------------------------------
 
 /// Rows of `gate` and `up` begin `gate_step` and `up_step` elements apart; those of `out` lie side by side.
 template <class T>
-static __device__ __forceinline__ void silu_mul(const T *gate, const T *up, T *out, uint32_t rows, uint32_t columns,
-                                                uint64_t gate_step, uint64_t up_step) {
+static __device__ __forceinline__ void silu_mul(const T *gate, const T *up, T *out, void *int8, uint32_t rows,
+                                                uint32_t columns, uint64_t gate_step, uint64_t up_step) {
     for (uint64_t row = blockIdx.y; row < rows; row += gridDim.y) {
         for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < columns; i += gridDim.x * blockDim.x) {
             const float x = static_cast<float>(gate[row * gate_step + i]);
             const T silu = T(x / (1.0f + exp(-x)));
-            out[row * columns + i] = T(static_cast<float>(silu) * static_cast<float>(up[row * up_step + i]));
+            const T product = T(static_cast<float>(silu) * static_cast<float>(up[row * up_step + i]));
+            out[row * columns + i] = product;
+            // All of a warp are here or none: the columns of a row are whole segments.
+            if (int8) store_segment(ActivationRow(int8, row, columns / SEGMENT), i / SEGMENT, static_cast<float>(product));
         }
     }
 }
 
 #define SILU_MUL(T, SUFFIX)                                                                                              \
-    extern "C" __global__ void silu_mul_##SUFFIX(const T *gate, const T *up, T *out, uint32_t rows, uint32_t columns,     \
-                                                 uint64_t gate_step, uint64_t up_step) {                                 \
-        silu_mul<T>(gate, up, out, rows, columns, gate_step, up_step);                                                   \
+    extern "C" __global__ void __launch_bounds__(256)                                                                    \
+        silu_mul_##SUFFIX(const T *gate, const T *up, T *out, void *int8, uint32_t rows, uint32_t columns,               \
+                          uint64_t gate_step, uint64_t up_step) {                                                        \
+        silu_mul<T>(gate, up, out, int8, rows, columns, gate_step, up_step);                                             \
     }
 FOR_FUSED(SILU_MUL)
 
@@ -54,7 +88,7 @@ static __device__ __forceinline__ float workgroup_sum(float value) {
 
 template <class T>
 static __device__ __forceinline__ void add_rms_norm(const T *x, const T *branch, const T *weight, T *sum, T *out,
-                                                    uint32_t columns, float epsilon) {
+                                                    void *int8, uint32_t columns, float epsilon) {
     const uint64_t row = uint64_t(blockIdx.x) * columns;
     float squares = 0;
     for (uint32_t i = threadIdx.x; i < columns; i += blockDim.x) {
@@ -66,14 +100,16 @@ static __device__ __forceinline__ void add_rms_norm(const T *x, const T *branch,
     const float scale = 1.0f / sqrt(workgroup_sum(squares) / float(columns) + epsilon);
     // Each thread reads again what it has stored itself.
     for (uint32_t i = threadIdx.x; i < columns; i += blockDim.x) {
-        out[row + i] = T(static_cast<float>(sum[row + i]) * scale * static_cast<float>(weight[i]));
+        const T normed = T(static_cast<float>(sum[row + i]) * scale * static_cast<float>(weight[i]));
+        out[row + i] = normed;
+        if (int8) store_segment(ActivationRow(int8, blockIdx.x, columns / SEGMENT), i / SEGMENT, static_cast<float>(normed));
     }
 }
 
 #define ADD_RMS_NORM(T, SUFFIX)                                                                                      \
     extern "C" __global__ void __launch_bounds__(1024) add_rms_norm_##SUFFIX(                                        \
-        const T *x, const T *branch, const T *weight, T *sum, T *out, uint32_t columns, float epsilon) {             \
-        add_rms_norm<T>(x, branch, weight, sum, out, columns, epsilon);                                              \
+        const T *x, const T *branch, const T *weight, T *sum, T *out, void *int8, uint32_t columns, float epsilon) { \
+        add_rms_norm<T>(x, branch, weight, sum, out, int8, columns, epsilon);                                        \
     }
 FOR_FUSED(ADD_RMS_NORM)
 
@@ -82,13 +118,15 @@ FOR_FUSED(ADD_RMS_NORM)
 /// One tensor `[batches, heads, positions, width]` and where it goes. Strides count elements; those of the width are 1.
 struct Heads {
     uint64_t from, to;
+    /// Null, or the weights that a head is normalised with before it is rotated.
+    uint64_t norm;
     uint64_t from_batch, from_head, from_position;
     uint64_t to_batch, to_head, to_position;
     uint32_t heads;
     /// Whether it is rotated; else copied.
     uint32_t rotated;
 };
-static_assert(sizeof(Heads) == 72, "as the host packs it");
+static_assert(sizeof(Heads) == 80, "as the host packs it");
 
 /// Passed by value: queries, keys and values, in this order.
 struct Placing {
@@ -100,46 +138,62 @@ struct Placing {
     uint32_t interleaved;
     /// Type of cos and sin, `[positions, rotary / 2]`: a FloatType.
     uint32_t angles;
+    /// Added to a head's mean square.
+    float epsilon;
+    uint32_t padding;
+    /// Null, or the address of a number of positions: so many further on are the angles, and the places of keys and values.
+    uint64_t past;
 };
-static_assert(sizeof(Placing) == 240, "as the host packs it");
+static_assert(sizeof(Placing) == 280, "as the host packs it");
 
-/// The numbers of `FloatType` of quantized/activations.h.
-static __device__ __forceinline__ float angle(const void *table, uint32_t index, uint32_t type) {
-    if (type == 1) return static_cast<float>(static_cast<const f16 *>(table)[index]);
-    if (type == 2) return static_cast<float>(static_cast<const bf16 *>(table)[index]);
-    return static_cast<const float *>(table)[index];
+constexpr unsigned PLACING_WARPS = 8;  // of a workgroup
+
+/// An element of a head, normalised if it has weights, as rms_norm rounds it.
+template <class T> static __device__ __forceinline__ float normed(const T *from, const T *norm, uint32_t i, float scale) {
+    const float value = static_cast<float>(from[i]);
+    return norm ? static_cast<float>(T(value * scale * static_cast<float>(norm[i]))) : value;
 }
 
-/// A thread for each pair of elements; blockIdx.y counts the tensors.
+/// A warp for each head of a position; blockIdx.y counts the tensors.
 template <class T>
 static __device__ __forceinline__ void place_heads(const Placing &placing, const void *cos, const void *sin) {
     const Heads &heads = placing.tensors[blockIdx.y];
-    const uint32_t pairs = placing.width / 2;
-    const uint32_t own = blockIdx.x * blockDim.x + threadIdx.x;
-    const uint32_t pair = own % pairs, row = own / pairs;
+    const uint32_t row = blockIdx.x * PLACING_WARPS + threadIdx.y, lane = threadIdx.x;
     const uint32_t position = row % placing.positions, pair_of = row / placing.positions;
     const uint32_t head = pair_of % heads.heads, batch = pair_of / heads.heads;
     if (batch >= placing.batches) return;
     const T *from = reinterpret_cast<const T *>(heads.from) + batch * heads.from_batch + head * heads.from_head +
                     position * heads.from_position;
-    T *to = reinterpret_cast<T *>(heads.to) + batch * heads.to_batch + head * heads.to_head + position * heads.to_position;
-    const uint32_t half = placing.rotary / 2;
-    if (!heads.rotated || pair >= half) {
-        to[2 * pair] = from[2 * pair];
-        to[2 * pair + 1] = from[2 * pair + 1];
-        return;
+    const uint32_t past = placing.past ? *reinterpret_cast<const uint32_t *>(placing.past) : 0;
+    // Queries go to a result of their own.
+    const uint64_t place = position + (blockIdx.y > 0 ? past : 0);
+    T *to = reinterpret_cast<T *>(heads.to) + batch * heads.to_batch + head * heads.to_head + place * heads.to_position;
+    const T *norm = reinterpret_cast<const T *>(heads.norm);
+    float scale = 1;
+    if (norm) {
+        float squares = 0;
+        for (uint32_t i = lane; i < placing.width; i += WARP) {
+            const float value = static_cast<float>(from[i]);
+            squares += value * value;
+        }
+        scale = 1.0f / sqrt(warp_sum(squares) / float(placing.width) + placing.epsilon);
     }
-    const uint32_t first = placing.interleaved ? 2 * pair : pair;
-    const uint32_t second = placing.interleaved ? first + 1 : first + half;
-    const float c = angle(cos, position * half + pair, placing.angles), s = angle(sin, position * half + pair, placing.angles);
-    const float a = static_cast<float>(from[first]), b = static_cast<float>(from[second]);
-    to[first] = T(a * c - b * s);
-    to[second] = T(a * s + b * c);
+    const uint32_t half = heads.rotated ? placing.rotary / 2 : 0;
+    for (uint32_t pair = lane; pair < half; pair += WARP) {
+        const uint32_t first = placing.interleaved ? 2 * pair : pair;
+        const uint32_t second = placing.interleaved ? first + 1 : first + half;
+        const uint32_t at = (position + past) * half + pair;
+        const float c = load_float(cos, at, placing.angles), s = load_float(sin, at, placing.angles);
+        const float a = normed(from, norm, first, scale), b = normed(from, norm, second, scale);
+        to[first] = T(a * c - b * s);
+        to[second] = T(a * s + b * c);
+    }
+    for (uint32_t i = 2 * half + lane; i < placing.width; i += WARP) to[i] = T(normed(from, norm, i, scale));
 }
 
-#define PLACE_HEADS(T, SUFFIX)                                                                              \
-    extern "C" __global__ void __launch_bounds__(256) place_heads_##SUFFIX(Placing placing, const void *cos, \
-                                                                           const void *sin) {               \
-        place_heads<T>(placing, cos, sin);                                                                  \
+#define PLACE_HEADS(T, SUFFIX)                                                                      \
+    extern "C" __global__ void __launch_bounds__(WARP *PLACING_WARPS)                               \
+        place_heads_##SUFFIX(Placing placing, const void *cos, const void *sin) {                   \
+        place_heads<T>(placing, cos, sin);                                                          \
     }
 FOR_FUSED(PLACE_HEADS)

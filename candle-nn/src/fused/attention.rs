@@ -12,6 +12,15 @@ pub struct Rotary<'a> {
     pub(crate) cos: &'a Tensor,
     pub(crate) sin: &'a Tensor,
     pub(crate) interleaved: bool,
+    pub(crate) norms: Option<Norms<'a>>,
+}
+
+/// How heads are normalised before they are rotated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norms<'a> {
+    pub(crate) q: &'a Tensor,
+    pub(crate) k: &'a Tensor,
+    pub(crate) eps: f32,
 }
 
 impl<'a> Rotary<'a> {
@@ -23,7 +32,15 @@ impl<'a> Rotary<'a> {
             cos,
             sin,
             interleaved,
+            norms: None,
         }
+    }
+
+    /// Each head of the queries and keys is normalised first, as [`crate::ops::rms_norm`] does; the weights `q` and `k` have as
+    /// many elements as a head and its type.
+    pub fn after_norms(self, q: &'a Tensor, k: &'a Tensor, eps: f32) -> Self {
+        let norms = Some(Norms { q, k, eps });
+        Self { norms, ..self }
     }
 }
 

@@ -1,7 +1,8 @@
 //! [`crate::fused`] on AMD GPUs: candle-kernels' fused.hip.
-use crate::fused::Rotary;
+use crate::fused::{Norms, Rotary};
 use candle::backend::BackendStorage;
-use candle::rocm_backend::hip::KernelArg;
+use candle::quantized::rocm::Int8Rows;
+use candle::rocm_backend::hip::{DevicePtr, KernelArg};
 use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{
     CpuStorage, CustomOp2, CustomOp3, DType, InplaceOp1, Layout, Result, RocmStorage, Shape,
@@ -11,6 +12,9 @@ use candle::{
 /// Work-items of a workgroup of element-wise kernels, and the most of one that takes a row.
 const BLOCK: u32 = 256;
 const MOST_OF_A_ROW: usize = 1024;
+/// `PLACING_WARPS` of fused.hip, a head each, and the lanes of one.
+const PLACING_WARPS: u32 = 8;
+const WARP: u32 = 32;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
 const MOST_GRID_Y: usize = u16::MAX as usize;
 
@@ -71,6 +75,11 @@ impl Rows {
     }
 }
 
+/// What a kernel takes for rows that are not wanted in int8.
+fn address(int8: &Option<Int8Rows>) -> DevicePtr {
+    int8.as_ref().map_or(DevicePtr::NULL, Int8Rows::ptr)
+}
+
 fn same_shape(a: &Layout, b: &Layout, op: &'static str) -> Result<()> {
     if a.shape() != b.shape() {
         let (lhs, rhs) = (a.shape().clone(), b.shape().clone());
@@ -109,14 +118,16 @@ impl CustomOp2 for SiluMul {
         let up = up.expect_dtype(gate.dtype(), op)?;
         let (of_gate, of_up) = (Rows::of_operand(gate_l, op)?, Rows::of_operand(up_l, op)?);
         let Rows { rows, columns, .. } = of_gate;
-        let out = RocmStorage::uninit(gate.device(), rows * columns, gate.dtype())?;
+        let mut out = RocmStorage::uninit(gate.device(), rows * columns, gate.dtype())?;
+        let int8 = Int8Rows::for_rows(gate.device(), rows, columns)?;
         if rows * columns > 0 {
             let suffix = kernel_suffix(gate.dtype(), op)?;
             let launch = gate
                 .device()
                 .launch(&kernels::FUSED, "silu_mul", suffix, "")?;
             let launch = launch.arg(gate.ptr(gate_l)).arg(up.ptr(up_l));
-            let launch = launch.arg(out.ptr_at(0)).int("rows", rows)?;
+            let launch = launch.arg(out.ptr_at(0)).arg(address(&int8));
+            let launch = launch.int("rows", rows)?;
             let launch = launch
                 .int("columns", columns)?
                 .arg(of_gate.step as u64)
@@ -126,8 +137,12 @@ impl CustomOp2 for SiluMul {
                 rows.min(MOST_GRID_Y) as u32,
                 1,
             ];
-            // SAFETY: the kernel reads the elements of both operands by their steps and writes rows × columns.
+            // SAFETY: the kernel reads the elements of both operands by their steps and writes rows × columns, and as many
+            // in int8 where there is room for them.
             unsafe { launch.geometry(grid, [BLOCK, 1, 1]).run() }?;
+        }
+        if let Some(int8) = int8 {
+            int8.keep(&mut out, 0);
         }
         Ok((out, gate_l.shape().clone()))
     }
@@ -182,7 +197,8 @@ impl CustomOp3 for AddRmsNorm {
             .expect_dtype(dtype, op)?
             .contiguous_ptr(weight_l, op)?;
         let count = rows * columns;
-        let out = RocmStorage::uninit(x.device(), 2 * count, dtype)?;
+        let mut out = RocmStorage::uninit(x.device(), 2 * count, dtype)?;
+        let int8 = Int8Rows::for_rows(x.device(), rows, columns)?;
         if count > 0 {
             let suffix = kernel_suffix(dtype, op)?;
             let launch = x
@@ -190,11 +206,16 @@ impl CustomOp3 for AddRmsNorm {
                 .launch(&kernels::FUSED, "add_rms_norm", suffix, "")?;
             let launch = launch.arg(x_ptr).arg(branch_ptr).arg(weight_ptr);
             let launch = launch.arg(out.ptr_at(0)).arg(out.ptr_at(count));
+            let launch = launch.arg(address(&int8));
             let launch = launch.int("columns", columns)?.arg(self.eps);
             // Whole warps.
             let threads = columns.next_multiple_of(32).min(MOST_OF_A_ROW) as u32;
-            // SAFETY: one workgroup a row of contiguous tensors; the result has both halves.
+            // SAFETY: one workgroup a row of contiguous tensors; the result has both halves, and the second one in int8
+            // where there is room for it.
             unsafe { launch.groups(rows)?.block([threads, 1, 1]).run() }?;
+        }
+        if let Some(int8) = int8 {
+            int8.keep(&mut out, count);
         }
         Ok((out, Shape::from([&[2], x_l.dims()].concat())))
     }
@@ -206,6 +227,8 @@ impl CustomOp3 for AddRmsNorm {
 struct Heads {
     from: u64,
     to: u64,
+    /// Weights of a norm, or 0.
+    norm: u64,
     /// From batch entry to batch entry, head to head, position to position.
     from_steps: [u64; 3],
     to_steps: [u64; 3],
@@ -224,13 +247,16 @@ struct Placing {
     rotary: u32,
     interleaved: u32,
     angles: u32,
+    epsilon: f32,
+    padding: u32,
+    past: u64,
 }
-const _: () = assert!(size_of::<Heads>() == 72 && size_of::<Placing>() == 240);
+const _: () = assert!(size_of::<Heads>() == 80 && size_of::<Placing>() == 280);
 
 // SAFETY: `repr(C)` without padding, laid out as the kernel's struct.
 unsafe impl KernelArg for Placing {}
 
-/// Rotates queries and keys by the angles from number `position` on; keys and values go to `kv`, `[2, batch, heads, capacity, width]`, from position `at` on. The
+/// Normalises queries and keys where they want it and rotates them by the angles from number `position` on; keys and values go to `kv`, `[2, batch, heads, capacity, width]`, from position `at` on. The
 /// result are the queries.
 pub(crate) struct Place<'a> {
     pub(crate) rotary: &'a Rotary<'a>,
@@ -297,9 +323,6 @@ impl CustomOp3 for Place<'_> {
                 self.position
             )
         }
-        if !width.is_multiple_of(2) {
-            candle::bail!("{op}: heads of {width} elements, an odd number")
-        }
         let word = |what: &str, value: usize| -> Result<u32> {
             match i32::try_from(value) {
                 Ok(v) => Ok(v as u32),
@@ -335,6 +358,9 @@ impl CustomOp3 for Place<'_> {
             rotary: word("rotary", rotary)?,
             interleaved: self.rotary.interleaved.into(),
             angles: 0,
+            epsilon: self.rotary.norms.map_or(0.0, |norms| norms.eps),
+            padding: 0,
+            past: 0,
         };
         let into = [2, batches, key_heads, self.at + positions, width];
         let room = self.kv.dims();
@@ -393,6 +419,24 @@ impl InplaceOp1 for IntoCache<'_> {
         let half = placing.rotary as usize / 2;
         let skipped = position * half * cos.dtype().size_in_bytes();
         let suffix = kernel_suffix(kv.dtype(), op)?;
+        let norms = match rotary.norms {
+            Some(Norms { q, k, .. }) => vec![q, k],
+            None => Vec::new(),
+        };
+        let held: Vec<_> = norms.iter().map(|t| t.storage_and_layout()).collect();
+        for ((weight, weight_l), heads) in held.iter().zip(&mut placing.tensors) {
+            let Storage::Rocm(weight) = &**weight else {
+                candle::bail!("{op}: the queries are on rocm, the weights of their norm are not")
+            };
+            if weight_l.shape().elem_count() != width {
+                candle::bail!(
+                    "{op}: weights {:?} of a norm do not fit heads of {width}",
+                    weight_l.shape()
+                )
+            }
+            let weight = weight.expect_dtype(kv.dtype(), op)?;
+            heads.norm = weight.contiguous_ptr(weight_l, op)?.as_raw();
+        }
         let launch = kv
             .device()
             .launch(&kernels::FUSED, "place_heads", suffix, "")?;
@@ -400,12 +444,16 @@ impl InplaceOp1 for IntoCache<'_> {
             .arg(placing)
             .arg(cos.contiguous_ptr(cos_l, op)?.offset(skipped))
             .arg(sin.contiguous_ptr(sin_l, op)?.offset(skipped));
-        let of_heads = placing.batches as usize * placing.positions as usize * (width / 2);
+        let of_heads = placing.batches as usize * placing.positions as usize;
         let most = placing.tensors.iter().map(|t| t.heads).max().unwrap_or(0);
-        let groups = (of_heads * most as usize).div_ceil(BLOCK as usize) as u32;
-        // SAFETY: a thread for each pair of elements of the tensor with the most heads; those beyond another's last batch
+        let groups = (of_heads * most as usize).div_ceil(PLACING_WARPS as usize) as u32;
+        // SAFETY: a warp for each head of the tensor with the most of them; those beyond another's last batch
         // entry do nothing. Sources are read by their strides; queries go to a result of their size, keys and values to
         // positions that `Place` checked against the cache's room, which is borrowed mutably.
-        unsafe { launch.geometry([groups, 3, 1], [BLOCK, 1, 1]).run() }
+        unsafe {
+            launch
+                .geometry([groups, 3, 1], [WARP, PLACING_WARPS, 1])
+                .run()
+        }
     }
 }

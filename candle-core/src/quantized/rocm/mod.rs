@@ -5,7 +5,7 @@
 //! `product.rs` chooses among them for a matrix product, `experts.rs` runs mixtures of experts, `quantize.rs` makes blocks.
 //! `lookup.rs` turns blocks into numbers. Bytes reach the device through the page-locked buffers of `staging.rs`.
 use super::{GgmlDType, GgmlType, QStorage, QTensor};
-use crate::rocm_backend::RocmBuffer;
+use crate::rocm_backend::{RocmBuffer, Stretch};
 use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};
 use candle_hip::DevicePtr;
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl PaddedHipSlice {
     /// Room for `len` bytes of blocks; the padding is zero, the blocks are not written yet.
     fn uninit(device: &RocmDevice, len: usize, dtype: GgmlDType) -> Result<Self> {
         let padding = MATRIX_ROW_PADDING.div_ceil(dtype.block_size()) * dtype.type_size();
-        let buffer = device.allocate(len + padding)?;
+        let mut buffer = device.allocate(len + padding)?;
         buffer.fill_zero(len..len + padding)?;
         let elements = types::row(dtype).dense.unwrap_or(DType::U8);
         let storage = RocmStorage::new(buffer, elements);
@@ -89,6 +89,41 @@ impl PaddedHipSlice {
     }
 }
 
+/// Activations in int8, as the products read them, made by a kernel along with the elements themselves.
+#[derive(Debug)]
+pub struct Int8Rows {
+    buffer: RocmBuffer,
+    rows: usize,
+    k: usize,
+}
+
+impl Int8Rows {
+    /// Room for the int8 form of `rows` rows of `k` elements, for a kernel to fill by the rules of candle-kernels'
+    /// `quantized/activations.h`; nothing where no product reads it because rows are no whole segments.
+    pub fn for_rows(device: &RocmDevice, rows: usize, k: usize) -> Result<Option<Self>> {
+        if !k.is_multiple_of(own::SEGMENT) || rows * k == 0 {
+            return Ok(None);
+        }
+        let buffer = own::Activations::room(device, rows, k)?;
+        Ok(Some(Self { buffer, rows, k }))
+    }
+
+    pub fn ptr(&self) -> DevicePtr {
+        self.buffer.ptr()
+    }
+
+    /// Leaves them with the storage that holds the elements, from element `start` on: products with these find them there
+    /// until an element changes.
+    pub fn keep(self, x: &mut RocmStorage, start: usize) {
+        let stretch = Stretch {
+            start,
+            rows: self.rows,
+            columns: self.k,
+        };
+        x.keep_form(stretch, self.buffer);
+    }
+}
+
 /// The blocks of a quantized tensor on an AMD GPU.
 #[derive(Debug)]
 pub struct QRocmStorage {
@@ -112,8 +147,8 @@ fn expect_whole_blocks(len: usize, dtype: GgmlDType) -> Result<()> {
 impl QRocmStorage {
     pub fn zeros(device: &RocmDevice, elem_count: usize, dtype: GgmlDType) -> Result<Self> {
         let len = bytes_of(elem_count, dtype);
-        let data = PaddedHipSlice::uninit(device, len, dtype)?;
-        data.buffer().fill_zero(0..len)?;
+        let mut data = PaddedHipSlice::uninit(device, len, dtype)?;
+        data.storage.buffer_mut().fill_zero(0..len)?;
         Ok(Self { data, dtype })
     }
 

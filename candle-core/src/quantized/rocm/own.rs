@@ -79,6 +79,12 @@ impl Activations {
         Ok(Self { buffer })
     }
 
+    /// Memory for `rows` rows of `k` elements; the content is whatever was there before.
+    pub(super) fn room(device: &RocmDevice, rows: usize, k: usize) -> Result<RocmBuffer> {
+        let segments = (k / SEGMENT).next_multiple_of(ACTIVATION_LINE);
+        device.allocate(rows * segments * ACTIVATION_BYTES)
+    }
+
     fn convert(
         device: &RocmDevice,
         x: DevicePtr,
@@ -88,8 +94,7 @@ impl Activations {
     ) -> Result<RocmBuffer> {
         let segments = k / SEGMENT;
         let blocks = rows * segments;
-        let room = segments.next_multiple_of(ACTIVATION_LINE);
-        let buffer = device.allocate(rows * room * ACTIVATION_BYTES)?;
+        let buffer = Self::room(device, rows, k)?;
         if blocks == 0 {
             return Ok(buffer);
         }
