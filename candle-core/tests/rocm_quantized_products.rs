@@ -43,27 +43,28 @@ fn weights(values: Vec<f32>, n: usize, k: usize, dtype: GgmlDType) -> Result<(QT
     Ok((q, values))
 }
 
-/// The product of one row of activations with one row of weights in f64, and how far a kernel may be from it.
+/// The products of rows of `k` activations with rows of `k` weights in f64, and how far a kernel may be from each: two
+/// tensors [rows of x, rows of w].
 ///
 /// Each activation of a block of 32 is off by half a step of largest / 127. Sums in f32 round the products and the
 /// offsets, which are no larger than the block's largest weight: 2^-24 of 32 of each a block, and of the k blocks' sum.
 /// The translated kernels read Q8_1: step and sum of a block are rounded to f16 on top, 2^-11 of each.
-fn reference(kernels: ProductKernels, w: &[f32], x: &[f32]) -> (f64, f64) {
+fn reference(kernels: ProductKernels, w: &[f32], x: &[f32], k: usize) -> Result<(Tensor, Tensor)> {
     let per_block = match kernels {
         ProductKernels::Own => 2f64.powi(-22),
         ProductKernels::Translated => 2f64.powi(-10),
     };
-    let (mut sum, mut bound, mut absolute) = (0f64, 0f64, 0f64);
-    for (w, x) in w.chunks(32).zip(x.chunks(32)) {
-        let largest = |v: &[f32]| v.iter().fold(0f64, |m, v| m.max(v.abs() as f64));
-        let (w_most, x_most) = (largest(w), largest(x));
-        for (w, x) in w.iter().zip(x) {
-            sum += *w as f64 * *x as f64;
-            absolute += (*w as f64 * *x as f64).abs();
-            bound += (w.abs() as f64 / 254. + w_most * per_block) * x_most;
-        }
-    }
-    (sum, bound + w.len() as f64 * 2f64.powi(-24) * absolute)
+    let wide = |values: &[f32]| {
+        Tensor::from_slice(values, (values.len() / k, k), &Device::Cpu)?.to_dtype(DType::F64)
+    };
+    let (w, x) = (wide(w)?, wide(x)?);
+    let (w_size, x_size) = (w.abs()?, x.abs()?);
+    let blocks = |t: &Tensor| t.reshape((t.dim(0)?, k / 32, 32));
+    let w_off =
+        ((blocks(&w_size)?.sum(2)? / 254.)? + (blocks(&w_size)?.max(2)? * (32. * per_block))?)?;
+    let quantized = blocks(&x_size)?.max(2)?.matmul(&w_off.t()?)?;
+    let summed = (x_size.matmul(&w_size.t()?)? * (k as f64 * 2f64.powi(-24)))?;
+    Ok((x.matmul(&w.t()?)?, (quantized + summed)?))
 }
 
 /// Half a unit in the last place of a result in this type.
@@ -97,16 +98,16 @@ fn check(
     };
     let (x, found) = (floats(x)?, floats(&found)?);
     assert_eq!(found.len(), x.len() / k * n, "{what}");
-    for (row, x) in x.chunks(k).enumerate() {
-        for (column, w) in w.chunks(k).enumerate() {
-            let (expected, bound) = reference(kernels, w, x);
-            let found = found[row * n + column] as f64;
-            let bound = bound + rounding(dtype) * expected.abs() + 1e-30;
-            assert!(
-                (found - expected).abs() <= bound,
-                "{what} [{row}, {column}]: {found}, expected {expected} within {bound}"
-            );
-        }
+    let (expected, bound) = reference(kernels, w, &x, k)?;
+    let doubles = |t: Tensor| t.flatten_all()?.to_vec1::<f64>();
+    let reference = doubles(expected)?.into_iter().zip(doubles(bound)?);
+    for (place, (found, (expected, bound))) in found.iter().zip(reference).enumerate() {
+        let (row, column, found) = (place / n, place % n, *found as f64);
+        let bound = bound + rounding(dtype) * expected.abs() + 1e-30;
+        assert!(
+            (found - expected).abs() <= bound,
+            "{what} [{row}, {column}]: {found}, expected {expected} within {bound}"
+        );
     }
     Ok(())
 }

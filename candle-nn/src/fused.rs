@@ -6,9 +6,11 @@
 use candle::{Result, Tensor};
 
 mod attention;
+mod recorded;
 #[cfg(feature = "rocm")]
 pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
+pub use recorded::RecordedStep;
 
 /// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.
 pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {

@@ -50,15 +50,32 @@ impl<'a> Rotary<'a> {
 /// The cache grows in place: it holds room for half as many positions again as it has seen, and appending writes into that
 /// room. Only when it is used up, everything is copied to a larger one. A clone shares the room of its original; whichever
 /// of the two appends first takes the place behind what they have in common, the other moves.
-#[derive(Debug, Clone, Default)]
+///
+/// While a step is recorded ([`crate::fused::RecordedStep`]) the kernels read from the device where they are; the cache then
+/// holds what the launches of that graph have added.
+#[derive(Debug, Default)]
 pub struct CachedAttention {
     room: Option<Room>,
-    /// Positions seen.
+    /// Positions seen, unless a graph counts them.
     len: usize,
+    #[cfg(feature = "rocm")]
+    follow: Option<Arc<super::recorded::Follow>>,
+}
+
+impl Clone for CachedAttention {
+    /// The launches of a graph add to the original alone.
+    fn clone(&self) -> Self {
+        Self {
+            room: self.room.clone(),
+            len: self.len(),
+            #[cfg(feature = "rocm")]
+            follow: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]
-struct Room {
+pub(super) struct Room {
     /// Keys and values, `[2, batch, heads, capacity, width]`.
     kv: Tensor,
     /// Positions that are taken, by this cache or a clone.
@@ -82,7 +99,7 @@ impl Room {
     }
 
     /// Takes the positions from `len` to `end`, if there are so many and nobody has taken them.
-    fn take(&self, len: usize, end: usize) -> bool {
+    pub(super) fn take(&self, len: usize, end: usize) -> bool {
         let order = Ordering::Relaxed;
         end <= self.capacity() && self.taken.compare_exchange(len, end, order, order).is_ok()
     }
@@ -96,11 +113,24 @@ impl CachedAttention {
 
     /// Positions that the cache holds.
     pub fn len(&self) -> usize {
+        #[cfg(feature = "rocm")]
+        if let Some(follow) = &self.follow {
+            return follow.len();
+        }
         self.len
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
+    }
+
+    /// Counts by itself from now on.
+    fn unfollow(&mut self) {
+        self.len = self.len();
+        #[cfg(feature = "rocm")]
+        {
+            self.follow = None;
+        }
     }
 
     /// Forgets all positions.
@@ -169,6 +199,11 @@ impl CachedAttention {
                 v.dims()
             )
         }
+        #[cfg(feature = "rocm")]
+        if let Some(follow) = super::recorded::current() {
+            return self.record((q, k, v), rotary, position, mask, follow);
+        }
+        self.unfollow();
         let room = self.room_for(k)?;
         let places = (position, self.len);
         let q = place((q, k, v), rotary, &room.kv, places)?;
@@ -178,6 +213,56 @@ impl CachedAttention {
         let scale = 1.0 / (width as f32).sqrt();
         let out = crate::ops::sdpa(&q, &k, &v, mask, mask.is_none(), scale, 1.0)?;
         self.len = end;
+        out.transpose(1, 2)?.reshape((batch, new, heads * width))
+    }
+
+    /// [`forward`](Self::forward) of one position, for a graph: the room is what is there, and how much of it is taken stands on
+    /// the device.
+    #[cfg(feature = "rocm")]
+    fn record(
+        &mut self,
+        (q, k, v): (&Tensor, &Tensor, &Tensor),
+        rotary: &Rotary<'_>,
+        position: usize,
+        mask: Option<&Tensor>,
+        follow: Arc<super::recorded::Follow>,
+    ) -> Result<Tensor> {
+        use crate::rocm::fused::{AttendToPast, Place};
+        let (batch, heads, new, width) = q.dims4()?;
+        let Some(room) = self.room.clone().filter(|room| room.suits(k)) else {
+            candle::bail!(
+                "cached attention: an empty cache, or keys of {:?}, cannot be recorded",
+                k.dims()
+            )
+        };
+        if new != 1 || mask.is_some() || position != self.len() || position != follow.len() {
+            candle::bail!(
+                "cached attention: {new} positions from {position} on, behind {} that are cached, with{} a mask: only the next \
+                 position by itself can be recorded",
+                self.len(),
+                if mask.is_some() { "" } else { "out" }
+            )
+        }
+        if position >= room.capacity() {
+            candle::bail!("cached attention: the cache's room is used up: the next step makes more")
+        }
+        super::recorded::writes(&room, rotary.cos.dim(0)?);
+        let place = Place {
+            rotary,
+            position: 0,
+            kv: &room.kv,
+            at: 0,
+            past: Some(&follow.on_device),
+        };
+        let q = Place::source(q)?;
+        let q = q.apply_op3_no_bwd(&Place::source(k)?, &Place::source(v)?, &place)?;
+        let attend = AttendToPast {
+            past: &follow.on_device,
+            scale: 1.0 / (width as f32).sqrt(),
+        };
+        let (k, v) = (room.kv.get(0)?, room.kv.get(1)?);
+        let out = q.apply_op3_no_bwd(&k, &v, &attend)?;
+        self.follow = Some(follow);
         out.transpose(1, 2)?.reshape((batch, new, heads * width))
     }
 }
@@ -197,6 +282,7 @@ fn place(
         position,
         kv,
         at,
+        past: None,
     };
     let q = Place::source(q)?;
     q.apply_op3_no_bwd(&Place::source(k)?, &Place::source(v)?, &place)

@@ -1,4 +1,5 @@
 //! [`crate::fused`] on AMD GPUs: candle-kernels' fused.hip.
+use super::attention::{sdpa_with_past, Scores};
 use crate::fused::{Norms, Rotary};
 use candle::backend::BackendStorage;
 use candle::quantized::rocm::Int8Rows;
@@ -263,6 +264,8 @@ pub(crate) struct Place<'a> {
     pub(crate) position: usize,
     pub(crate) kv: &'a Tensor,
     pub(crate) at: usize,
+    /// A u32 on the device that is added to `position` and `at` when the kernel runs.
+    pub(crate) past: Option<&'a Tensor>,
 }
 
 impl Place<'_> {
@@ -272,6 +275,59 @@ impl Place<'_> {
             Some(1) => Ok(x.clone()),
             _ => x.contiguous(),
         }
+    }
+}
+
+/// The address of a u32 on the device.
+fn pointer_to(past: &Tensor) -> Result<DevicePtr> {
+    let (storage, layout) = past.storage_and_layout();
+    match &*storage {
+        Storage::Rocm(storage) => Ok(storage.expect_dtype(DType::U32, "past")?.ptr(layout)),
+        _ => candle::bail!("how many positions there are has to stand on rocm"),
+    }
+}
+
+/// Attention to as many of the keys and values, `[batch, heads, capacity, width]`, as there are when the kernel runs: those
+/// before the queries, which `past` counts, and the queries' own.
+pub(crate) struct AttendToPast<'a> {
+    pub(crate) past: &'a Tensor,
+    pub(crate) scale: f32,
+}
+
+impl CustomOp3 for AttendToPast<'_> {
+    fn name(&self) -> &'static str {
+        "cached-attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        only_on_rocm(self.name())
+    }
+
+    fn rocm_fwd(
+        &self,
+        q: &RocmStorage,
+        q_l: &Layout,
+        k: &RocmStorage,
+        k_l: &Layout,
+        v: &RocmStorage,
+        v_l: &Layout,
+    ) -> Result<(RocmStorage, Shape)> {
+        let scores = Scores {
+            mask: None,
+            causal: true,
+            scale: self.scale,
+            softcapping: 1.0,
+        };
+        let past = pointer_to(self.past)?;
+        sdpa_with_past((q, q_l), (k, k_l), (v, v_l), &scores, past)
     }
 }
 
@@ -360,7 +416,10 @@ impl CustomOp3 for Place<'_> {
             angles: 0,
             epsilon: self.rotary.norms.map_or(0.0, |norms| norms.eps),
             padding: 0,
-            past: 0,
+            past: match self.past {
+                Some(past) => pointer_to(past)?.as_raw(),
+                None => 0,
+            },
         };
         let into = [2, batches, key_heads, self.at + positions, width];
         let room = self.kv.dims();
@@ -450,10 +509,6 @@ impl InplaceOp1 for IntoCache<'_> {
         // SAFETY: a warp for each head of the tensor with the most of them; those beyond another's last batch
         // entry do nothing. Sources are read by their strides; queries go to a result of their size, keys and values to
         // positions that `Place` checked against the cache's room, which is borrowed mutably.
-        unsafe {
-            launch
-                .geometry([groups, 3, 1], [WARP, PLACING_WARPS, 1])
-                .run()
-        }
+        unsafe { launch.geometry([groups, 3, 1], [WARP, PLACING_WARPS, 1]).run() }
     }
 }
