@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Counts again what the kernels execute on each emulated target, and writes the counts down for test and reader.
 #
-#   scripts/counters.sh [TARGET…]    write candle-nn/tests/rocm_counters/expected/TARGET.tsv (default: all), then docs/counters.md
-#   scripts/counters.sh --page       docs/counters.md alone, from the files that are there
-#   scripts/counters.sh --check      exit 1 if docs/counters.md is not what those files give
+#   scripts/counters.sh [TARGET…]    write candle-nn/tests/rocm_counters/expected/TARGET.tsv (default: all), then the pages
+#   scripts/counters.sh --page       the pages alone, docs/counters.md and docs/predictions.md, from the files that are there
+#   scripts/counters.sh --check      exit 1 if a page is not what those files give
 #
 # The test rocm_counters fails when a kernel executes 5 % more or fewer instructions than written down. Run this when that is
 # meant, and say in the commit why.
@@ -13,11 +13,15 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
 
-page=docs/counters.md
+counters() { python3 scripts/counters_page.py "${emulated_targets[@]}"; }
+predictions() { python3 scripts/predictions_page.py; }
+
 case ${1:-} in
 -h | --help) usage && exit ;;
 --check)
-    python3 scripts/counters_page.py "${emulated_targets[@]}" | cmp -s - $page || fail "$page is out of date: scripts/counters.sh --page"
+    for page in counters predictions; do
+        $page | cmp -s - docs/$page.md || fail "docs/$page.md is out of date: scripts/counters.sh --page"
+    done
     exit
     ;;
 --page) ;;
@@ -35,4 +39,5 @@ case ${1:-} in
     done
     ;;
 esac
-python3 scripts/counters_page.py "${emulated_targets[@]}" >$page
+counters >docs/counters.md
+predictions >docs/predictions.md

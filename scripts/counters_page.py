@@ -129,4 +129,5 @@ def main(targets):
     print("\n".join(out).rstrip())
 
 
-main(sys.argv[1:])
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -37,7 +37,7 @@ generic_cards=(gfx1031 gfx1103 gfx1200)
 # shellcheck disable=SC2034
 emulator_only=(
     exhausted_memory nothing_is_left access_out_of_bounds a_code_object_for_another_target two_devices
-    a_code_object_of_the_users_own exhaustion:: fork:: loss:: soak:: threads::share_a_device
+    a_code_object_of_the_users_own exhaustion:: fork:: loss:: soak:: threads::share_a_device counters_are_as_pinned
 )
 
 # The emulator's library in the folder of a profile.

@@ -90,6 +90,8 @@ step docs $tests/docs.sh
 on_target() { # TARGET
     local arch=$1
     local emulator=(env HIP_EMULATOR_ARCH="$arch" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
+    # Two targets at a time keep the cores busy: the CPU's products need not wait for threads of their own.
+    local -x RAYON_NUM_THREADS=1
     step "lib-$arch" "${emulator[@]}" cargo test "${rocm_build[@]}" --lib
     step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
     step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'

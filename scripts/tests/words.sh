@@ -19,11 +19,23 @@ words() { # DEVICE MODEL PROMPT
         sed -n '/^model built$/,/token\/s$/p' | sed '1d;/token\/s$/d'
 }
 
+# What a command says, or said to the same programs for another target: the CPU's words are the same.
+cached() { # NAME COMMAND...
+    local file=$target/cpu-words/$1
+    shift
+    mkdir -p "${file%/*}"
+    if [ ! "$file" -nt "$quantized" ] || [ ! "$file" -nt "$quantize_gguf" ]; then
+        # Two targets may be at it at the same time.
+        "$@" >"$file.$$" && mv "$file.$$" "$file"
+    fi
+    cat "$file"
+}
+
 for type in "${types[@]}"; do
     model=$scratch/$type.gguf
     "$quantize_gguf" "$demo_model" "$model" --type "$type" >/dev/null
     for prompt in "${prompts[@]}"; do
-        on_cpu=$(words cpu "$model" "$prompt")
+        on_cpu=$(cached "$type-${prompt// /-}" words cpu "$model" "$prompt")
         : >"$scratch/launches"
         on_card=$(HIP_EMULATOR_PROFILE=$scratch/launches emulated "$arch" words "rocm" "$model" "$prompt")
         launches=$(grep -c "\"target\":\"$arch\",\"emulated\":true" "$scratch/launches" || true)
