@@ -47,8 +47,8 @@ impl<'a> Rotary<'a> {
 /// Causal self-attention with rotary embeddings and a cache of keys and values, on rocm: one launch rotates and stores what
 /// is new, one or two compute the attention.
 ///
-/// The cache grows in place: it holds room for half as many positions again as it has seen, and appending writes into that
-/// room. Only when it is used up, everything is copied to a larger one. A clone shares the room of its original; whichever
+/// The cache grows in place: it holds room for half as many positions again as it has seen, if there are angles for so many,
+/// and appending writes into that room. Only when it is used up, everything is copied to a larger one. A clone shares the room of its original; whichever
 /// of the two appends first takes the place behind what they have in common, the other moves.
 ///
 /// While a step is recorded ([`crate::fused::RecordedStep`]) the kernels read from the device where they are; the cache then
@@ -138,8 +138,8 @@ impl CachedAttention {
         *self = Self::default();
     }
 
-    /// Room for `n` more positions of keys such as `k`, behind the ones that are there.
-    fn room_for(&mut self, k: &Tensor) -> Result<Room> {
+    /// Room for the positions of `k` behind the ones that are there, and for more of them up to `most`.
+    fn room_for(&mut self, k: &Tensor, most: usize) -> Result<Room> {
         let (batch, heads, new, width) = k.dims4()?;
         let end = self.len + new;
         if let Some(room) = &self.room {
@@ -156,7 +156,7 @@ impl CachedAttention {
                 return Ok(room.clone());
             }
         }
-        let capacity = (end + end / 2).next_multiple_of(STEP);
+        let capacity = (end + end / 2).next_multiple_of(STEP).min(most.max(end));
         let kv = Tensor::zeros((2, batch, heads, capacity, width), k.dtype(), k.device())?;
         if let Some(room) = &self.room {
             let held = room.kv.narrow(3, 0, self.len)?.contiguous()?;
@@ -168,10 +168,10 @@ impl CachedAttention {
         Ok(room)
     }
 
-    /// Rotates `q` and `k`, which are at the positions from `position` on, appends `k` and `v`, and lets each query see the positions up to its own: `q` is `[batch, heads, n,
-    /// width]`, `k` and `v` `[batch, key heads, n, width]`, of any strides; the result is `[batch, n, heads * width]`. Scores are
-    /// divided by the root of `width`. `mask`, where there is one, is added to them in place of the causal one, as
-    /// [`crate::ops::sdpa`] takes it.
+    /// Rotates `q` and `k`, which are at the positions from `position` on, appends `k` and `v`, and lets each query see the
+    /// positions up to its own: `q` is `[batch, heads, n, width]`, `k` and `v` `[batch, key heads, n, width]`, of any strides; the
+    /// result is `[batch, n, heads * width]`. Scores are divided by the root of `width`. `mask`, where there is one, is added to
+    /// them in place of the causal one, as [`crate::ops::sdpa`] takes it.
     ///
     /// # Errors
     /// Shapes and types that do not fit each other or what the cache holds; devices other than rocm.
@@ -204,7 +204,7 @@ impl CachedAttention {
             return self.record((q, k, v), rotary, position, mask, follow);
         }
         self.unfollow();
-        let room = self.room_for(k)?;
+        let room = self.room_for(k, rotary.cos.dim(0)?)?;
         let places = (position, self.len);
         let q = place((q, k, v), rotary, &room.kv, places)?;
         let end = self.len + new;
