@@ -40,6 +40,19 @@ pub struct Built {
     pub left_out: Vec<&'static Target>,
 }
 
+impl Built {
+    /// A line for each target that was left out: which, and what would build it.
+    pub fn notes(&self) -> Vec<String> {
+        let note = |target: &&Target| {
+            format!(
+                "no kernels for {}: they need clang {} or newer (CANDLE_HIP_CLANG names one)",
+                target.name, target.min_llvm
+            )
+        };
+        self.left_out.iter().map(note).collect()
+    }
+}
+
 /// Translates, then compiles every module for every target.
 pub fn build(folders: &Folders, modules: &[&'static Source], wanted: &[Wanted]) -> Result<Built> {
     translate::translate_tree(&folders.krate.join("src"), &folders.translated)?;

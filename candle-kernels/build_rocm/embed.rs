@@ -41,11 +41,8 @@ pub fn embed() -> Result<()> {
         cache,
     };
     let built = build(&folders, &modules, &wanted)?;
-    for target in &built.left_out {
-        println!(
-            "cargo::warning=no kernels for {}: they need clang {} or newer (CANDLE_HIP_CLANG names one)",
-            target.name, target.min_llvm
-        );
+    for note in built.notes() {
+        println!("cargo::warning={note}");
     }
     let table = table(&built.objects, &built.targets, &modules, &out)?;
     translate::write_if_changed(&out.join("rocm_code_objects.rs"), table.as_bytes())
@@ -90,10 +87,17 @@ fn folder_variable(name: &str) -> Result<PathBuf> {
         .ok_or_else(|| format!("{name} is not set; this runs from cargo's build script"))
 }
 
-/// cargo's target folder: the one above OUT_DIR that cargo has tagged. It outlives OUT_DIR, whose name changes with
-/// features and profile.
+/// cargo's target folder, which outlives OUT_DIR, whose name changes with features and profile: the one above that cargo has
+/// tagged. It tags only what it has made itself; else OUT_DIR's place in it tells, TARGET/PROFILE/build/PACKAGE/out.
 fn target_folder(out: &Path) -> &Path {
-    out.ancestors()
-        .find(|folder| folder.join("CACHEDIR.TAG").is_file())
-        .unwrap_or(out)
+    let tagged = out
+        .ancestors()
+        .find(|folder| folder.join("CACHEDIR.TAG").is_file());
+    let by_place = || {
+        let build = out
+            .ancestors()
+            .find(|folder| folder.file_name().is_some_and(|name| name == "build"))?;
+        build.parent()?.parent()
+    };
+    tagged.or_else(by_place).unwrap_or(out)
 }

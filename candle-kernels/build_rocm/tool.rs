@@ -101,11 +101,8 @@ fn compile(options: &Options) -> Result<()> {
         cache,
     };
     let built = build(&folders, &modules, &wanted)?;
-    for target in &built.left_out {
-        eprintln!(
-            "{} left out: it needs clang {} or newer (CANDLE_HIP_CLANG names one)",
-            target.name, target.min_llvm
-        );
+    for note in built.notes() {
+        eprintln!("{note}");
     }
     for object in built.objects {
         let path = out.join(format!("{}-{}.co", object.module.name, object.target.name));
