@@ -1,41 +1,26 @@
 #!/usr/bin/env bash
 # Every GGUF example runs on an emulated target, from local files alone, and says what it says on the CPU.
 #
-#   scripts/tests/examples.sh TARGET [--write]
+#   scripts/tests/examples.sh TARGET
 #
-#   --write  put a transcript of each example on TARGET into docs/examples.md
-#
+# Results and transcripts are left where scripts/examples_page.sh finds them for docs/examples.md.
 # The models are small and random (example small-gguf). In f16 both sides compute in f32, so every word is the same;
 # with weights as most files have them (Q4_K_M) both round activations, which logits' tests bound.
 set -euo pipefail
 # shellcheck source=scripts/tests/checks.sh
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
-arch=$1 write=${2:-}
-[[ -z $write || $write = --write ]] || fail "unknown option $write"
+# shellcheck source=scripts/gguf_examples.sh
+source "$root/scripts/gguf_examples.sh"
+arch=$1
 
 # A folder for each target: several of them take their turns at the same time.
 models=$target/small-models/$arch
-# Example, model and further options, FILES standing for the folder of the models.
-rows=(
-    'quantized llama'
-    'quantized llama-moe'
-    'quantized-gemma gemma3'
-    'quantized-glm4 glm4'
-    'quantized-lfm2 lfm2'
-    'quantized-phi phi2 --which phi-2'
-    'quantized-phi phi3 --which phi-3'
-    'quantized-phi llama --which phi-3b'
-    'quantized-qwen2-instruct qwen2'
-    'quantized-qwen3 qwen3'
-    'quantized-qwen3-moe qwen3-moe --dtype f32'
-    'quantized-t5 t5 --config-file FILES/t5-config.json --tokenizer FILES/tokenizer.json'
-)
 # Nothing may reach for a network.
 export HF_HUB_OFFLINE=1 HF_HOME=/nowhere HTTPS_PROXY=http://127.0.0.1:9 HTTP_PROXY=http://127.0.0.1:9
 
 started=$SECONDS
 build=(--example small-gguf)
-for name in $(printf '%s\n' "${rows[@]}" | cut -d' ' -f1 | sort -u); do build+=(--example "$name"); done
+for name in $(example_names); do build+=(--example "$name"); done
 check 'examples build' cargo build --quiet "${rocm_build[@]}" --lib "${build[@]}"
 printf 'built in %s s\n' $((SECONDS - started))
 for type in f16 q4_k_m; do
@@ -58,9 +43,14 @@ words() { grep -av '^device: \|token/s\|^loaded \|^avx: \|^temp: \|^DEBUG: \|^mo
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-transcripts=$scratch/transcripts
-for row in "${rows[@]}"; do
+results=$example_results/$arch transcripts=$example_results/$arch.md
+mkdir -p "$example_results"
+rm -f "$transcripts"
+examples_digest >"$results"
+for row in "${example_rows[@]}"; do
     what="${row%% --*} on $arch"
+    # Taken back when the row has passed.
+    echo "failed $row" >>"$results"
     for type in f16 q4_k_m; do
         : >"$scratch/launches"
         command_of "$row" $type rocm
@@ -79,7 +69,7 @@ $(cat "$scratch/errors")"
     # The last one, with the weights that most files have.
     {
         read -r name model options <<<"$row"
-        printf '\n## %s: %s\n\n    %s --device rocm --model %s.gguf --prompt %s%s\n\n' "$name" "$model" "$name" "$model" \
+        printf '\n%s\n\n    %s --device rocm --model %s.gguf --prompt %s%s\n\n' "$(example_heading "$row")" "$name" "$model" \
             "'The other thing' --temperature 0 --repeat-penalty 1 --sample-len 12" "${options:+ ${options//FILES\//}}"
         # Times are the emulator's, which say nothing about a card.
         # shellcheck disable=SC2001
@@ -92,6 +82,8 @@ $(cat "$scratch/errors")"
     [ "$(words "$on_cpu")" = "$(words "$on_card")" ] || fail "FAILED - $what says other words than on the CPU
 cpu:  $on_cpu
 $arch: $on_card"
+    sed -i '$d' "$results"
+    echo "ok $row" >>"$results"
     passed "$what: $(words "$on_card" | tr '\n' ' ' | cut -c1-90)"
 done
 
@@ -103,26 +95,3 @@ head -c 300000 "$models/f16/qwen3.gguf" >"$scratch/short.gguf"
 refuses "a file cut short" short.gguf -- "${on_small[@]}" --device cpu --model "$scratch/short.gguf"
 list=$(HIP_EMULATOR_ARCH=$arch,gfx906 CANDLE_HIP_LIBRARY=$(emulator_library debug) "$target/debug/examples/quantized-t5" --list-devices 2>&1) || true
 says "--list-devices" "$list" 'cpu ' 'rocm:0 ' "(emulated $arch)" "kernels built for $arch" 'GiB' 'waves of ' 'rocm:1 ' gfx906 'cuda ' 'metal '
-
-if [ -n "$write" ]; then
-    {
-        cat <<EOF
-# The GGUF examples
-
-Written by \`scripts/tests/examples.sh $arch --write\`. Each line of the table is run by a test on each target, emulated: small
-random models of two layers (\`cargo run --example small-gguf\`), whose words make no sense but are the CPU's.
-In the transcripts the weights are Q4_K_M, the card is an emulated $arch, and times are left out.
-
-| example | architecture |$(printf ' %s |' "${emulated_targets[@]}")
-|---|---|$(printf -- '---|%.0s' "${emulated_targets[@]}")
-EOF
-        for row in "${rows[@]}"; do
-            read -r name model options <<<"$row"
-            [[ $options == --which* ]] && name="$name $options"
-            # shellcheck disable=SC2016 # the backquotes are the document's
-            printf '| `%s` | %s |%s\n' "$name" "$model" "$(printf ' ok |%.0s' "${emulated_targets[@]}")"
-        done
-        cat "$transcripts"
-    } >docs/examples.md
-    passed 'docs/examples.md written'
-fi
