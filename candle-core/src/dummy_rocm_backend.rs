@@ -37,6 +37,7 @@ impl From<RocmError> for crate::Error {
 }
 
 impl RocmDevice {
+    /// Storage from the raw bytes of its elements; cannot be reached.
     pub fn storage_from_raw_bytes(&self, _: &[u8], _: DType) -> Result<RocmStorage> {
         match self.never {}
     }
@@ -49,6 +50,7 @@ impl From<&RocmDevice> for crate::Device {
 }
 
 impl RocmStorage {
+    /// A copy on another GPU; cannot be reached.
     pub fn transfer_to_device(&self, _: &RocmDevice) -> Result<Self> {
         match self.never {}
     }

@@ -10,7 +10,9 @@ mod sentencepiece;
 
 /// A tokenizer and the id of the token that ends an answer, where the file names one.
 pub struct Embedded {
+    /// The tokenizer.
     pub tokenizer: Tokenizer,
+    /// Id of the token that ends an answer.
     pub end: Option<u32>,
 }
 

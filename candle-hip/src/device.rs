@@ -145,6 +145,9 @@ impl Device {
     }
 
     /// Free and total device memory in bytes.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn memory_info(&self) -> Result<(usize, usize)> {
         self.make_current()?;
         let (mut free, mut total) = (0, 0);
@@ -180,6 +183,9 @@ impl Device {
     }
 
     /// Whether kernels of this device can be given access to `peer`'s memory.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn can_access_peer(&self, peer: &Device) -> Result<bool> {
         if self == peer {
             return Ok(true);
@@ -199,6 +205,9 @@ impl Device {
     }
 
     /// Gives kernels of this device access to `peer`'s memory. Again is not an error.
+    ///
+    /// # Errors
+    /// HIP's error of the call: [`can_access_peer`](Device::can_access_peer) says beforehand whether it can succeed.
     pub fn enable_peer(&self, peer: &Device) -> Result<()> {
         if self == peer {
             return Ok(());

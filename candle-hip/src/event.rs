@@ -27,11 +27,17 @@ unsafe impl Sync for Event {}
 
 impl Event {
     /// An event for ordering; the cheapest kind.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn new(device: &Device) -> Result<Event> {
         Event::with_flags(device, NO_TIMING)
     }
 
     /// An event that also takes the time.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn with_timing(device: &Device) -> Result<Event> {
         Event::with_flags(device, TIMING)
     }
@@ -59,6 +65,9 @@ impl Event {
     }
 
     /// Marks the present end of `stream`, of the same device; an earlier mark is forgotten.
+    ///
+    /// # Errors
+    /// A stream of another device; HIP's error of the call.
     pub fn record(&self, stream: &Stream) -> Result<()> {
         stream.expect_device(&self.device, "the event")?;
         self.device.make_current()?;
@@ -74,6 +83,9 @@ impl Event {
     }
 
     /// Waits until the stream has passed the mark.
+    ///
+    /// # Errors
+    /// What the stream's work before the mark ended with, or HIP's error of the call.
     pub fn synchronize(&self) -> Result<()> {
         self.device.make_current()?;
         // SAFETY: the handle is live.
@@ -90,6 +102,9 @@ impl Event {
     }
 
     /// Whether the stream has passed the mark; true for an event that was never recorded.
+    ///
+    /// # Errors
+    /// What the stream's work before the mark ended with, or HIP's error of the call.
     pub fn is_complete(&self) -> Result<bool> {
         self.device.make_current()?;
         // SAFETY: the handle is live.
@@ -110,6 +125,9 @@ impl Event {
     }
 
     /// Milliseconds from `self` to `end`. Both must be made with timing, recorded and complete.
+    ///
+    /// # Errors
+    /// HIP's error of the call, among them for an event without timing, not recorded, or not complete.
     pub fn elapsed_ms(&self, end: &Event) -> Result<f32> {
         self.device.make_current()?;
         let mut ms = 0.0;

@@ -33,7 +33,10 @@ pub fn is_forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
-/// [`Error::Forked`] in such a process.
+/// Ends a call early in such a process.
+///
+/// # Errors
+/// [`Error::Forked`].
 #[inline]
 pub fn expect_own_process() -> Result<()> {
     match is_forked() {

@@ -40,6 +40,9 @@ impl Stream {
     }
 
     /// Ends the recording that [`begin_capture`](Stream::begin_capture) began.
+    ///
+    /// # Errors
+    /// A runtime without graphs; HIP's error when the recording was broken, by a call that cannot be recorded for instance.
     pub fn end_capture(&self) -> Result<Graph> {
         let library = self.device().library();
         let functions = library.graph_functions()?;
@@ -70,6 +73,9 @@ impl Stream {
 
 impl Graph {
     /// Queues the captured work on `stream`, of the same device.
+    ///
+    /// # Errors
+    /// A stream of another device; HIP's error of the call.
     ///
     /// # Safety
     /// What was promised when each launch and copy was captured holds for this launch too: the memory that it

@@ -99,6 +99,9 @@ impl Module {
     }
 
     /// The kernel with this (mangled, unless `extern "C"`) name.
+    ///
+    /// # Errors
+    /// A name with a NUL in it; HIP's "not found" where the module has no such kernel.
     pub fn function(&self, name: &str) -> Result<Function> {
         let c_name = c_name(name)?;
         let device = self.device();
@@ -127,6 +130,9 @@ impl Module {
 
     /// Address and length in bytes of a `__device__` or `__constant__` variable; valid as long as the
     /// module is loaded.
+    ///
+    /// # Errors
+    /// A name with a NUL in it; HIP's "not found" where the module has no such variable.
     pub fn global(&self, name: &str) -> Result<(DevicePtr, usize)> {
         let c_name = c_name(name)?;
         let device = self.device();
@@ -188,6 +194,9 @@ impl Function {
     }
 
     /// What the compiler decided about the kernel.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn attributes(&self) -> Result<FunctionAttributes> {
         use hipFunction_attribute as Attribute;
         self.device().make_current()?;

@@ -28,6 +28,9 @@ unsafe impl Sync for Stream {}
 
 impl Stream {
     /// A new stream that does not wait for the null stream.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn new(device: &Device) -> Result<Stream> {
         device.make_current()?;
         let mut handle = std::ptr::null_mut();
@@ -101,6 +104,9 @@ impl Stream {
 
     /// Makes what is given to this stream from now on wait for `event`, which may be another device's.
     /// The host does not wait.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     pub fn wait_event(&self, event: &Event) -> Result<()> {
         self.device.make_current()?;
         // SAFETY: both handles are live; HIP keeps what it needs of an event that is dropped early.

@@ -13,6 +13,9 @@ pub use attention::{CachedAttention, Rotary};
 pub use recorded::RecordedStep;
 
 /// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.
+///
+/// # Errors
+/// Shapes or types that differ.
 pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     #[cfg(feature = "rocm")]
     if crate::rocm::fused::takes(&[gate, up]) {
@@ -23,6 +26,9 @@ pub fn silu_mul(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 
 /// `x + branch`, and that sum normalised as [`crate::ops::rms_norm`] does: the end of one part of a layer and the beginning of
 /// the next. `weight` has as many elements as the last dimension.
+///
+/// # Errors
+/// Shapes that do not fit, types that differ.
 pub fn add_rms_norm(
     x: &Tensor,
     branch: &Tensor,

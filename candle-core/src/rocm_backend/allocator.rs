@@ -41,14 +41,17 @@ fn size_class(bytes: usize) -> usize {
 pub struct PoolStatistics {
     /// Blocks in use by tensors.
     pub used_blocks: usize,
+    /// Bytes of those.
     pub used_bytes: usize,
     /// The most that `used_bytes` has been.
     pub peak_bytes: usize,
     /// Blocks waiting in free lists.
     pub cached_blocks: usize,
+    /// Bytes of those.
     pub cached_bytes: usize,
     /// Requests served by HIP and by a free list, since the device was made.
     pub hip_allocations: usize,
+    /// As `hip_allocations`, by a free list.
     pub reused: usize,
 }
 

@@ -31,6 +31,7 @@ impl RocmBuffer {
         Self { device, block, len }
     }
 
+    /// The GPU that it lies on.
     pub fn device(&self) -> &RocmDevice {
         &self.device
     }
@@ -40,10 +41,12 @@ impl RocmBuffer {
         self.len
     }
 
+    /// Whether it has no byte.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
+    /// Address of the first byte; valid as long as the buffer lives.
     pub fn ptr(&self) -> DevicePtr {
         self.block.ptr
     }
@@ -59,6 +62,10 @@ impl RocmBuffer {
         Ok(self.ptr().offset(range.start))
     }
 
+    /// Enqueues zeros for the bytes of `range`.
+    ///
+    /// # Errors
+    /// A range that does not lie within the buffer; HIP's error of the call.
     pub fn fill_zero(&mut self, range: Range<usize>) -> Result<()> {
         let ptr = self.at(&range)?;
         if range.is_empty() {
@@ -69,18 +76,27 @@ impl RocmBuffer {
     }
 
     /// Copies `bytes` to the position `offset` and waits for the copy.
+    ///
+    /// # Errors
+    /// A range that does not lie within the buffer; what the device reports when it is waited for.
     pub fn copy_from_host(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
         let ptr = self.at(&(offset..offset + bytes.len()))?;
         self.device.copy_to_device(ptr, bytes)
     }
 
     /// Copies the bytes from position `offset` on to the host and waits for the copy.
+    ///
+    /// # Errors
+    /// A range that does not lie within the buffer; what the device reports when it is waited for.
     pub fn copy_to_host(&self, offset: usize, bytes: &mut [u8]) -> Result<()> {
         let ptr = self.at(&(offset..offset + bytes.len()))?;
         self.device.copy_to_host(bytes, ptr)
     }
 
     /// Enqueues a copy of `range` to the position `dst_offset` of a buffer on the same device.
+    ///
+    /// # Errors
+    /// A range that does not lie within its buffer; HIP's error of the call.
     pub fn copy_to(
         &self,
         range: Range<usize>,
@@ -98,6 +114,10 @@ impl RocmBuffer {
     }
 
     /// A copy of the first `len` bytes on another device.
+    ///
+    /// # Errors
+    /// More bytes than the buffer has; [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory) on the other device;
+    /// what the device reports when it is waited for.
     pub fn copy_to_peer(&self, len: usize, device: &RocmDevice) -> Result<RocmBuffer> {
         self.at(&(0..len))?;
         let dst = device.allocate(len)?;

@@ -87,11 +87,17 @@ impl RocmDevice {
     }
 
     /// Free and total memory of the GPU in bytes, as HIP counts them.
+    ///
+    /// # Errors
+    /// HIP's error of the call.
     pub fn memory_info(&self) -> Result<(usize, usize)> {
         self.inner.hip.memory_info().rocm()
     }
 
     /// `bytes` of memory whose content is whatever was there before.
+    ///
+    /// # Errors
+    /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory), after the pool gave back what it had cached.
     pub fn allocate(&self, bytes: usize) -> Result<RocmBuffer> {
         let block = self.allocate_block(bytes)?;
         Ok(RocmBuffer::new(self.clone(), block, bytes))
@@ -127,6 +133,9 @@ impl RocmDevice {
     }
 
     /// `bytes` of memory, all zero.
+    ///
+    /// # Errors
+    /// As [`Self::allocate`].
     pub fn allocate_zeroed(&self, bytes: usize) -> Result<RocmBuffer> {
         let mut buffer = self.allocate(bytes)?;
         buffer.fill_zero(0..bytes)?;
@@ -134,6 +143,9 @@ impl RocmDevice {
     }
 
     /// Copies host memory to a new buffer.
+    ///
+    /// # Errors
+    /// As [`Self::allocate`]; what the device reports when it is waited for.
     pub fn upload(&self, bytes: &[u8]) -> Result<RocmBuffer> {
         let mut buffer = self.allocate(bytes.len())?;
         buffer.copy_from_host(0, bytes)?;
@@ -169,6 +181,9 @@ impl RocmDevice {
     }
 
     /// Loads a code object of the caller's own, for custom operations.
+    ///
+    /// # Errors
+    /// HIP's error where the code object is damaged or of another target.
     pub fn load_module(
         &self,
         code_object: impl Into<std::borrow::Cow<'static, [u8]>>,
@@ -222,6 +237,9 @@ impl RocmDevice {
     }
 
     /// Storage from the raw little-endian bytes of its elements.
+    ///
+    /// # Errors
+    /// As [`Self::upload`].
     pub fn storage_from_raw_bytes(&self, bytes: &[u8], dtype: DType) -> Result<RocmStorage> {
         Ok(RocmStorage::new(self.upload(bytes)?, dtype))
     }

@@ -39,6 +39,9 @@ pub(super) fn affine(x: &RocmStorage, l: &Layout, mul: f64, add: f64) -> Result<
 }
 
 /// `kernel` is the operation's name for kernels, such as `usilu`.
+///
+/// # Errors
+/// An operation or type that has no kernel.
 pub fn unary(x: &RocmStorage, l: &Layout, kernel: &'static str) -> Result<RocmStorage> {
     let row = operations::find(operations::UNARY, kernel, x.dtype())?;
     pointwise(x, l, row, |launch| Ok(launch))

@@ -2,6 +2,7 @@
 use super::allocator::PoolStatistics;
 use crate::DType;
 
+/// What the ROCm backend reports.
 #[derive(Debug, thiserror::Error)]
 pub enum RocmError {
     /// The HIP runtime is missing, refused a call, or reported a fault.
@@ -18,16 +19,26 @@ pub enum RocmError {
          this process holds {pool}"
     )]
     OutOfMemory {
+        /// The number of the device.
         ordinal: usize,
+        /// Bytes asked for.
         requested: usize,
+        /// Bytes free, as HIP counts them.
         free: usize,
+        /// Bytes in all.
         total: usize,
+        /// What this process holds.
         pool: PoolStatistics,
     },
 
     /// Reaches the user as [`crate::Error::UnsupportedDTypeForOp`], as from the CPU.
     #[error("rocm: {op} is not implemented for {dtype:?}")]
-    UnsupportedDType { dtype: DType, op: &'static str },
+    UnsupportedDType {
+        /// The type.
+        dtype: DType,
+        /// The operation.
+        op: &'static str,
+    },
 
     /// Found by a kernel; reported by the first call after it that waits for the device. Reaches the user as
     /// [`crate::Error::InvalidIndex`], as from the CPU, with this text as its context.
@@ -36,27 +47,42 @@ pub enum RocmError {
          computed from the result is not valid)"
     )]
     InvalidIndex {
+        /// The operation.
         op: &'static str,
+        /// As it was found.
         index: i64,
+        /// Of the dimension.
         size: u64,
     },
 
     /// As for [`RocmError::InvalidIndex`], of whole numbers.
     #[error("rocm: {op}: division by zero (found on the device: what was computed from the result is not valid)")]
-    DivisionByZero { op: &'static str },
+    DivisionByZero {
+        /// The operation.
+        op: &'static str,
+    },
 
+    /// An operation that this backend does not have.
     #[error("rocm: {op} is not implemented")]
-    UnsupportedOp { op: &'static str },
+    UnsupportedOp {
+        /// The operation.
+        op: &'static str,
+    },
 
     /// A size that a kernel's 32-bit arguments cannot carry.
     #[error("rocm: {what} is {value}, more than {limit}, the most {kernel} takes")]
     TooLarge {
+        /// The kernel.
         kernel: String,
+        /// What is too large.
         what: &'static str,
+        /// How large it is.
         value: usize,
+        /// The most that the kernel takes.
         limit: usize,
     },
 
+    /// Anything else, in words.
     #[error("rocm: {0}")]
     Message(String),
 }

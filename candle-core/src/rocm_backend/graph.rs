@@ -192,6 +192,9 @@ impl RocmDevice {
 
 impl RocmGraph {
     /// Enqueues the recorded work, behind everything enqueued so far.
+    ///
+    /// # Errors
+    /// HIP's error of the call.
     pub fn launch(&self) -> Result<()> {
         // SAFETY: `memory` keeps every block that was in use by the end of the recording from being given to anybody else
         // or back to HIP, and the device keeps the kernels of candle's modules loaded.
@@ -200,6 +203,7 @@ impl RocmGraph {
         Ok(())
     }
 
+    /// The GPU that it was recorded on.
     pub fn device(&self) -> &RocmDevice {
         &self.device
     }

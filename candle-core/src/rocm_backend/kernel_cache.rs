@@ -6,9 +6,13 @@ use std::sync::OnceLock;
 /// string to find its kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelName {
+    /// The module of `candle_kernels` that has it.
     pub module: &'static str,
+    /// The operation.
     pub op: &'static str,
+    /// Second part of the name, a type mostly; may be empty.
     pub a: &'static str,
+    /// Third part; may be empty.
     pub b: &'static str,
 }
 

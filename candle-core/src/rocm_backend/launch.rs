@@ -28,6 +28,9 @@ pub struct Launch<'a> {
 impl RocmDevice {
     /// Starts a launch of the kernel `op`, `op_a` or `op_a_b` of an embedded module. Names are constants, so nothing
     /// is allocated to find a kernel again.
+    ///
+    /// # Errors
+    /// No code object for the device, or no such kernel in the module.
     pub fn launch(
         &self,
         module: &Module,
@@ -56,12 +59,16 @@ impl RocmDevice {
 }
 
 impl<'a> Launch<'a> {
+    /// The next argument.
     pub fn arg(mut self, value: impl KernelArg) -> Self {
         self.args.push(value);
         self
     }
 
     /// A count or stride that the kernel takes as a 32-bit signed integer.
+    ///
+    /// # Errors
+    /// [`RocmError::TooLarge`](crate::RocmError::TooLarge).
     pub fn int(self, what: &'static str, value: usize) -> Result<Self> {
         match i32::try_from(value) {
             Ok(v) => Ok(self.arg(v)),
@@ -77,6 +84,9 @@ impl<'a> Launch<'a> {
 
     /// The two arguments `num_dims` and `info` of the translated kernels: dimensions, then the strides of each
     /// operand. All operands contiguous is said by a null pointer.
+    ///
+    /// # Errors
+    /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory), HIP's error of the upload.
     pub fn layouts(mut self, layouts: &[&Layout]) -> Result<Self> {
         if layouts.iter().all(|l| l.is_contiguous()) {
             return Ok(self.arg(0usize).arg(DevicePtr::NULL));
@@ -142,12 +152,18 @@ impl<'a> Launch<'a> {
     }
 
     /// Grid and block for a kernel that gives each work-item one of `count` elements.
+    ///
+    /// # Errors
+    /// As [`Self::groups`].
     pub fn one_each(self, count: usize) -> Result<Self> {
         self.block([BLOCK, 1, 1])
             .groups(count.div_ceil(BLOCK as usize))
     }
 
     /// A grid of `count` workgroups along x.
+    ///
+    /// # Errors
+    /// More workgroups than a grid has.
     pub fn groups(mut self, count: usize) -> Result<Self> {
         self.grid = [grid_size(self.name.op, count)?, 1, 1];
         Ok(self)
@@ -166,6 +182,9 @@ impl<'a> Launch<'a> {
     }
 
     /// Enqueues the launch.
+    ///
+    /// # Errors
+    /// HIP's error of the call. A fault of the kernel comes later, from a call that waits.
     ///
     /// # Safety
     /// The arguments are those that the kernel takes, and its accesses stay within the memory they name. That memory

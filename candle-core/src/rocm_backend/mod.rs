@@ -7,6 +7,15 @@
 //! - [`RocmGraph`] (graph.rs): work that is recorded once and launched as one.
 //! - Kernels come from `candle_kernels::rocm`: candle's CUDA kernels translated to HIP, and own ones.
 //!
+//! ```no_run
+//! use candle_core::{Device, Tensor};
+//! let device = Device::new_rocm(0)?;
+//! let x = Tensor::randn(0f32, 1.0, (2, 4096), &device)?;
+//! println!("{}", x.matmul(&x.t()?)?);
+//! println!("{}", device.as_rocm_device()?.pool_statistics());
+//! # Ok::<(), candle_core::Error>(())
+//! ```
+//!
 //! Launches are asynchronous and run in order on the device's one stream. A fault inside a kernel is therefore
 //! reported by the next call that waits for the device or asks for its errors.
 use crate::backend::BackendStorage;
@@ -67,6 +76,7 @@ pub struct RocmStorage {
 }
 
 impl RocmStorage {
+    /// The elements of type `dtype` in `buffer`.
     pub fn new(buffer: RocmBuffer, dtype: DType) -> Self {
         let forms = Forms::default();
         Self {
@@ -77,11 +87,15 @@ impl RocmStorage {
     }
 
     /// Room for `count` elements, whose content is whatever was there before.
+    ///
+    /// # Errors
+    /// A size beyond the address space; [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
     pub fn uninit(device: &RocmDevice, count: usize, dtype: DType) -> Result<Self> {
         let bytes = device::bytes_of(&[count], dtype)?;
         Ok(Self::new(device.allocate(bytes)?, dtype))
     }
 
+    /// The memory, untyped.
     pub fn buffer(&self) -> &RocmBuffer {
         &self.buffer
     }
@@ -90,6 +104,7 @@ impl RocmStorage {
         &mut self.changing().buffer
     }
 
+    /// As [`Self::buffer`], without the type.
     pub fn into_buffer(self) -> RocmBuffer {
         self.buffer
     }
@@ -108,6 +123,9 @@ impl RocmStorage {
 
     /// Address of a contiguous tensor's first element; any other layout is the error that candle's CPU and CUDA
     /// backends return.
+    ///
+    /// # Errors
+    /// [`Error::RequiresContiguous`](crate::Error::RequiresContiguous).
     pub fn contiguous_ptr(&self, layout: &Layout, op: &'static str) -> Result<DevicePtr> {
         match layout.contiguous_offsets() {
             Some((start, _)) => Ok(self.ptr_at(start)),
@@ -116,6 +134,9 @@ impl RocmStorage {
     }
 
     /// The storage of a tensor that must have the type `dtype`.
+    ///
+    /// # Errors
+    /// [`Error::UnexpectedDType`](crate::Error::UnexpectedDType).
     pub fn expect_dtype(&self, dtype: DType, op: &'static str) -> Result<&Self> {
         if self.dtype != dtype {
             let (msg, expected, got) = (op, dtype, self.dtype);
@@ -156,6 +177,9 @@ impl RocmStorage {
     }
 
     /// A copy on another GPU.
+    ///
+    /// # Errors
+    /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory) there; what the device reports when it is waited for.
     pub fn transfer_to_device(&self, device: &RocmDevice) -> Result<Self> {
         let copy = self.buffer.copy_to_peer(self.buffer.len(), device)?;
         Ok(Self::new(copy, self.dtype))
@@ -163,6 +187,9 @@ impl RocmStorage {
 }
 
 /// The name that kernels give to an element type.
+///
+/// # Errors
+/// A type that no kernel computes with.
 pub fn kernel_suffix(dtype: DType, op: &'static str) -> Result<&'static str> {
     Ok(match dtype {
         DType::U8 => "u8",

@@ -39,6 +39,9 @@ pub struct Library {
 impl Library {
     /// The process's rocBLAS, opened by the first call; the search is that of
     /// [`Library::get`](crate::Library::get) with `CANDLE_ROCBLAS_LIBRARY`.
+    ///
+    /// # Errors
+    /// When no rocBLAS can be opened: every place that was tried, with the reason. The outcome is kept, good or bad.
     pub fn get() -> Result<&'static Library> {
         static LIBRARY: OnceLock<Result<Library>> = OnceLock::new();
         LIBRARY
@@ -143,6 +146,9 @@ unsafe impl Send for Handle {}
 
 impl Handle {
     /// A handle for `device`.
+    ///
+    /// # Errors
+    /// As [`Library::get`]; rocBLAS' status where it does not know the device.
     pub fn new(device: &Device) -> Result<Handle> {
         let library = Library::get()?;
         device.make_current()?;
@@ -160,6 +166,9 @@ impl Handle {
     }
 
     /// Queues a product on `stream`, of the same device.
+    ///
+    /// # Errors
+    /// A stream of another device; rocBLAS' status where it refuses the product.
     ///
     /// # Safety
     /// The three matrices lie in live memory of the device, with all elements that their dimensions and strides

@@ -64,6 +64,9 @@ pub(super) struct Functions {
 
 impl Functions {
     /// Opens the library and resolves every function, or says which is missing.
+    ///
+    /// # Errors
+    /// The reason why the library cannot be opened, or the function that it lacks.
     pub fn load(path: &Path) -> Result<Functions, String> {
         let library = search::load(path)?;
         // SAFETY: each symbol is used with the type that AMD's reference gives for that name, and the

@@ -15,6 +15,9 @@ macro_rules! fill {
     ($(#[$doc:meta])* $name:ident, $function:ident, $value:ty as $c_value:ty) => {
         $(#[$doc])*
         ///
+        /// # Errors
+        /// HIP's error of the call, with what was being done.
+        ///
         /// # Safety
         /// The elements from `dst` on lie in one live allocation that this device can access, at the
         /// element's alignment, and stay allocated until the stream has passed this point.
@@ -41,6 +44,9 @@ macro_rules! fill {
 
 impl Stream {
     /// Copies `src` to the device. The host may go on before the copy is done.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     ///
     /// # Safety
     /// `T` has no padding. `dst` points to `size_of_val(src)` bytes of one live allocation. Both sides stay
@@ -72,6 +78,9 @@ impl Stream {
 
     /// Copies from the device into `dst`. The host may go on before the copy is done.
     ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
+    ///
     /// # Safety
     /// Every bit pattern is a valid `T`. `src` points to `size_of_val(dst)` bytes of one live allocation. Both
     /// sides stay allocated, and `dst` is neither read nor written, until the stream has passed this
@@ -102,6 +111,9 @@ impl Stream {
     }
 
     /// Copies within the stream's device.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     ///
     /// # Safety
     /// `dst` and `src` each point to `bytes` bytes of a live allocation of this device; the ranges do not overlap;
@@ -137,6 +149,9 @@ impl Stream {
 
     /// Copies from another device to this stream's. It does not wait for the other device's streams: record
     /// an [`Event`](crate::Event) there and [`wait_event`](Stream::wait_event) for it here.
+    ///
+    /// # Errors
+    /// HIP's error of the call, with what was being done.
     ///
     /// # Safety
     /// `dst` points to `bytes` bytes of a live allocation of this stream's device, `src` of `src_device`'s;

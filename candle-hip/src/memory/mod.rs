@@ -82,6 +82,9 @@ impl Device {
 
     /// Gives an allocation back. HIP waits for the device first; an allocator that caches avoids that.
     ///
+    /// # Errors
+    /// HIP's error of the call; also that of work before it, since it waits.
+    ///
     /// # Safety
     /// `ptr` came from [`malloc`](Device::malloc) of this device and is not used afterwards, by no queued work
     /// either. Null is allowed.

@@ -49,6 +49,10 @@ impl DeviceMemory {
     }
 
     /// Copies `bytes` to the byte offset `start` and waits until that is done.
+    ///
+    /// # Errors
+    /// A range that does not lie within the allocation, a stream of another device; HIP's error of the
+    /// copy, or of work before it.
     pub fn write(&mut self, stream: &Stream, start: usize, bytes: &[u8]) -> Result<()> {
         let dst = self.range("writing to device memory", stream, start, bytes.len())?;
         // SAFETY: the range was checked; both sides are borrowed until the stream has been waited for.
@@ -59,6 +63,10 @@ impl DeviceMemory {
 
     /// Copies from the byte offset `start` into `bytes` and waits until that is done. What was never written
     /// has arbitrary contents.
+    ///
+    /// # Errors
+    /// A range that does not lie within the allocation, a stream of another device; HIP's error of the
+    /// copy, or of work before it.
     pub fn read(&self, stream: &Stream, start: usize, bytes: &mut [u8]) -> Result<()> {
         let src = self.range("reading device memory", stream, start, bytes.len())?;
         // SAFETY: as for `write`.
@@ -67,6 +75,10 @@ impl DeviceMemory {
     }
 
     /// Sets `len` bytes from the byte offset `start` on. The host does not wait.
+    ///
+    /// # Errors
+    /// A range that does not lie within the allocation, a stream of another device; HIP's error of the
+    /// call.
     pub fn fill(&mut self, stream: &Stream, start: usize, len: usize, value: u8) -> Result<()> {
         let dst = self.range("filling device memory", stream, start, len)?;
         // SAFETY: the range was checked, and hipFree waits for the device before memory goes.
@@ -74,6 +86,10 @@ impl DeviceMemory {
     }
 
     /// Copies `len` bytes from `src`, of the same device. The host does not wait.
+    ///
+    /// # Errors
+    /// A range that does not lie within the allocation, a stream of another device; HIP's error of the
+    /// call.
     pub fn copy_from(
         &mut self,
         stream: &Stream,

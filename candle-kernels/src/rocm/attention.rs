@@ -49,8 +49,11 @@ const TILES_KERNELS: [(usize, &str); 4] = [(64, "64"), (96, "96"), (128, "128"),
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Strides {
+    /// From batch entry to batch entry.
     pub batch: i64,
+    /// From head to head.
     pub head: i64,
+    /// From position to position: query to query, or key to key.
     pub position: i64,
 }
 
@@ -58,22 +61,39 @@ pub struct Strides {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Args {
+    /// Of the queries.
     pub q: Strides,
+    /// Of the keys.
     pub k: Strides,
+    /// Of the values.
     pub v: Strides,
+    /// Of the mask; a position is a query.
     pub mask: Strides,
+    /// Elements from key to key of the mask.
     pub mask_key: i64,
+    /// Heads of k and v.
     pub key_heads: u32,
+    /// Heads of q that share one of k and v.
     pub group: u32,
+    /// Queries of a head.
     pub queries: u32,
+    /// Keys, and values, of a head.
     pub keys: u32,
+    /// Elements of a row of q and k.
     pub width: u32,
+    /// Elements of a row of v and of the result.
     pub value_width: u32,
+    /// Parts that the keys are cut into; 1 when they are not.
     pub splits: u32,
+    /// Keys of a part.
     pub split_keys: u32,
+    /// 1 when a query sees only the keys up to its own place, else 0.
     pub causal: u32,
+    /// Rows of queries of a workgroup.
     pub tile_rows: u32,
+    /// Factor of a score, in base 2: times log2(e), or divided by the cap.
     pub scale: f32,
+    /// 0, or c times log2(e) for scores of `c * tanh(score / c)`.
     pub cap: f32,
     /// Address of a u32 on the device: how many keys there are before those of the queries. `keys` are then the most that
     /// there can be. 0 where `keys` are all.
@@ -85,7 +105,9 @@ pub struct Args {
 pub struct Card<'a> {
     /// Its target without features, such as `gfx1100`.
     pub target: &'a str,
+    /// Lanes of a wave: 32 or 64.
     pub wave_size: u32,
+    /// Compute units, as HIP counts them.
     pub compute_units: u32,
 }
 
@@ -93,19 +115,27 @@ pub struct Card<'a> {
 /// keys and values. None of the sizes is 0.
 #[derive(Debug, Clone, Copy)]
 pub struct Problem {
+    /// Batch entries.
     pub batches: usize,
+    /// Heads of k and v.
     pub key_heads: usize,
     /// Heads of q that share one of k and v.
     pub group: usize,
+    /// Queries of a head.
     pub queries: usize,
+    /// Keys of a head: the length of the context.
     pub keys: usize,
     /// Elements of a row of q and k; a multiple of [`READ_BYTES`].
     pub width: usize,
     /// Elements of a row of v and of the result.
     pub value_width: usize,
+    /// Bytes of an element: 2 for f16 and bf16, 4 for f32.
     pub element_bytes: usize,
+    /// Of the queries.
     pub q: Strides,
+    /// Of the keys.
     pub k: Strides,
+    /// Of the values.
     pub v: Strides,
     /// From position to position is from query to query.
     pub mask: Strides,
@@ -113,6 +143,7 @@ pub struct Problem {
     pub mask_key: i64,
     /// Whether a query sees only the keys up to its own place, the last query all of them.
     pub causal: bool,
+    /// What a score is multiplied by.
     pub scale: f32,
     /// 1 for scores as they are, else `cap * tanh(score / cap)`.
     pub softcapping: f32,
@@ -125,10 +156,15 @@ pub struct Problem {
 pub struct Plan {
     /// The kernel is `<prefix>_<type>_<suffix>`; `tiles` says in which module.
     pub prefix: &'static str,
+    /// The end of the name: the shape that the kernel was compiled for.
     pub suffix: &'static str,
+    /// Whether the kernel is one of `attention_tiles`, else of `attention_rows`.
     pub tiles: bool,
+    /// Workgroups along x, y, z.
     pub grid: [u32; 3],
+    /// Threads of a workgroup along x, y, z.
     pub block: [u32; 3],
+    /// The argument after the pointers.
     pub args: Args,
     /// Numbers of f32 that `partials` has to hold; 0 when the context is not split.
     pub partials: usize,
@@ -155,6 +191,9 @@ fn has_matrix_cores(target: &str) -> bool {
 
 impl Problem {
     /// The launch for this attention on `card`.
+    ///
+    /// # Errors
+    /// A size beyond 32 bits, heads wider than the kernels take, or more workgroups than a grid has; the error says which.
     pub fn plan(&self, card: &Card<'_>) -> Result<Plan, Unsupported> {
         let size = |what: &str, value: usize| {
             u32::try_from(value)

@@ -26,6 +26,7 @@ pub use select::NoCodeObject;
 pub struct CodeObject {
     /// LLVM's name of the target, such as `gfx1100` or `gfx11-generic`.
     pub target: &'static str,
+    /// The file's bytes, as `hipModuleLoadData` takes them.
     pub bytes: &'static [u8],
 }
 

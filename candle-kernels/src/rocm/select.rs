@@ -49,6 +49,9 @@ impl std::error::Error for NoCodeObject {}
 impl Module {
     /// The code object for a device of target `device` (HIP's `gcnArchName`, features allowed): the exact target's,
     /// else that of its family's generic target.
+    ///
+    /// # Errors
+    /// Neither is built; the error names the device and what is.
     pub fn select(&self, device: &str) -> Result<&'static CodeObject, NoCodeObject> {
         let processor = base_name(device);
         let of = |target: &str| {

@@ -10,8 +10,11 @@ pub enum Family {
     Cdna2,
     /// MI300.
     Cdna3,
+    /// RX 6000.
     Rdna2,
+    /// RX 7000, and the APUs of RDNA3 and 3.5.
     Rdna3,
+    /// RX 9000.
     Rdna4,
     /// NVIDIA cards, for measurement beside CUDA: compiled by nvcc.
     Nvidia,
@@ -24,6 +27,7 @@ pub enum Dot4 {
     Sdot4,
     /// `v_dot4_i32_iu8` with the signedness of each operand in the instruction.
     Sudot4,
+    /// None: four multiplications and additions.
     None,
 }
 
@@ -32,6 +36,7 @@ pub enum Dot4 {
 pub struct Target {
     /// LLVM's name, as in `--offload-arch`.
     pub name: &'static str,
+    /// What kernels are tuned by.
     pub family: Family,
     /// Lanes of a wave in HIP's default mode.
     pub wave_size: u32,
@@ -39,6 +44,7 @@ pub struct Target {
     pub isa_version: u32,
     /// 5, or 6 for a generic target, which older code objects cannot express (runtime: ROCm 6.3 or newer).
     pub code_object_version: u32,
+    /// The dot product that kernels use.
     pub dot4: Dot4,
     /// Oldest LLVM that knows the target.
     pub min_llvm: u32,

@@ -255,6 +255,7 @@ pub struct SortedTokens<'a> {
     /// By row of the result, what it is multiplied with, f32. Without it each row of activations is the input of
     /// `per_token` successive rows of the result; with it of one.
     pub weights: Option<(&'a RocmStorage, &'a Layout)>,
+    /// Experts of a token, when there are no `weights`.
     pub per_token: usize,
 }
 
@@ -344,6 +345,9 @@ pub fn moe_gemm_gguf(
 
 /// As [`moe_gemm_gguf`] with dense weights `[experts, n, k]` of the type of `x`, f16 or bf16 (f32 works too); the
 /// result has this type.
+///
+/// # Errors
+/// Shapes that do not fit, a layout that is not contiguous, another type: as the CPU and CUDA say it.
 pub fn moe_gemm(
     weights: &RocmStorage,
     weights_l: &Layout,

@@ -33,6 +33,9 @@ impl QRocmStorage {
     }
 
     /// As [`Self::dequantize`]; the values are rounded to f16.
+    ///
+    /// # Errors
+    /// As [`Self::dequantize`].
     pub fn dequantize_f16(&self, elem_count: usize) -> Result<RocmStorage> {
         self.dequantize_to(elem_count, DType::F16)
     }

@@ -100,6 +100,9 @@ pub struct Int8Rows {
 impl Int8Rows {
     /// Room for the int8 form of `rows` rows of `k` elements, for a kernel to fill by the rules of candle-kernels'
     /// `quantized/activations.h`; nothing where no product reads it because rows are no whole segments.
+    ///
+    /// # Errors
+    /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
     pub fn for_rows(device: &RocmDevice, rows: usize, k: usize) -> Result<Option<Self>> {
         if !k.is_multiple_of(own::SEGMENT) || rows * k == 0 {
             return Ok(None);
@@ -108,6 +111,7 @@ impl Int8Rows {
         Ok(Some(Self { buffer, rows, k }))
     }
 
+    /// Address of the first row; valid as long as this lives.
     pub fn ptr(&self) -> DevicePtr {
         self.buffer.ptr()
     }
@@ -145,6 +149,10 @@ fn expect_whole_blocks(len: usize, dtype: GgmlDType) -> Result<()> {
 }
 
 impl QRocmStorage {
+    /// Room for `elem_count` elements in blocks of `dtype`, every byte 0.
+    ///
+    /// # Errors
+    /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
     pub fn zeros(device: &RocmDevice, elem_count: usize, dtype: GgmlDType) -> Result<Self> {
         let len = bytes_of(elem_count, dtype);
         let mut data = PaddedHipSlice::uninit(device, len, dtype)?;
@@ -153,6 +161,9 @@ impl QRocmStorage {
     }
 
     /// Storage from blocks as a GGUF file holds them.
+    ///
+    /// # Errors
+    /// A number of bytes that is no whole number of blocks; [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
     pub fn from_data(device: &RocmDevice, bytes: &[u8], dtype: GgmlDType) -> Result<Self> {
         expect_whole_blocks(bytes.len(), dtype)?;
         let data = PaddedHipSlice::from_host(device, bytes, dtype)?;
@@ -161,6 +172,10 @@ impl QRocmStorage {
 
     /// Storage of `len` bytes of blocks read from `reader`, straight into page-locked memory: at most
     /// [`STAGING_BYTES`] of the tensor lie on the host at a time.
+    ///
+    /// # Errors
+    /// A number of bytes that is no whole number of blocks; [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory);
+    /// an error of the reader, such as an early end.
     pub fn from_reader(
         device: &RocmDevice,
         reader: &mut impl std::io::Read,
@@ -178,10 +193,12 @@ impl QRocmStorage {
         Ok(Self { data, dtype })
     }
 
+    /// The type of the blocks.
     pub fn dtype(&self) -> GgmlDType {
         self.dtype
     }
 
+    /// The GPU that they lie on.
     pub fn device(&self) -> &RocmDevice {
         self.data.buffer().device()
     }
@@ -198,11 +215,17 @@ impl QRocmStorage {
 
     /// Address of the first block. It stays valid while this storage lives; work that reads it outside of candle has
     /// to be ordered with the device's stream.
+    ///
+    /// # Errors
+    /// None; the signature is that of the other backends.
     pub fn device_ptr(&self) -> Result<*const u8> {
         Ok(self.data.buffer().ptr().as_raw() as *const u8)
     }
 
     /// The blocks, copied to the host.
+    ///
+    /// # Errors
+    /// What the device reports when it is waited for.
     pub fn data(&self) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.data.len];
         self.data.buffer().copy_to_host(0, &mut bytes)?;
@@ -222,6 +245,9 @@ impl QRocmStorage {
     }
 
     /// `x` times the transposed weights: `[.., k]` × `[n, k]` gives `[.., n]`, in the type of `x`.
+    ///
+    /// # Errors
+    /// Shapes that do not fit, or a type of `x` that has no kernel.
     pub fn fwd(
         &self,
         shape: &Shape,
@@ -264,6 +290,9 @@ pub(crate) fn read_tensor(
 }
 
 /// Quantized storage from blocks on the host.
+///
+/// # Errors
+/// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
 pub fn load_quantized<T: GgmlType + Send + Sync + 'static>(
     device: &RocmDevice,
     blocks: &[T],

@@ -64,6 +64,9 @@ impl QRocmStorage {
     }
 
     /// As [`Self::quantize`], by the importance of each of `n_per_row` columns. The work is the CPU's.
+    ///
+    /// # Errors
+    /// Elements that are not f32; what the device reports.
     pub fn quantize_imatrix(
         &mut self,
         src: &RocmStorage,
@@ -75,6 +78,9 @@ impl QRocmStorage {
     }
 
     /// Quantizes f32 elements that lie on the CPU, there: the blocks are smaller than the elements on their way.
+    ///
+    /// # Errors
+    /// Elements that are not f32; [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory).
     pub fn quantize_onto(&mut self, src: &CpuStorage) -> Result<()> {
         let mut blocks = self.dtype.cpu_zeros(src.as_slice::<f32>()?.len());
         blocks.from_float(src.as_slice::<f32>()?);
@@ -82,6 +88,9 @@ impl QRocmStorage {
     }
 
     /// As [`Self::quantize_onto`], by the importance of each of `n_per_row` columns.
+    ///
+    /// # Errors
+    /// As [`Self::quantize_onto`].
     pub fn quantize_imatrix_onto(
         &mut self,
         src: &CpuStorage,

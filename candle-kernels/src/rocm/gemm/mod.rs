@@ -35,8 +35,11 @@ const MAX_GRID_YZ: u32 = 65_535;
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Strides {
+    /// From row to row.
     pub row: i64,
+    /// From column to column.
     pub column: i64,
+    /// From batch entry to batch entry.
     pub batch: i64,
 }
 
@@ -55,27 +58,42 @@ impl Strides {
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Args {
+    /// Of A, `[batches, m, k]`.
     pub a: Strides,
+    /// Of B, `[batches, k, n]`.
     pub b: Strides,
+    /// Of the result, `[batches, m, n]`.
     pub c: Strides,
+    /// Rows of A and C.
     pub m: u32,
+    /// Columns of B and C.
     pub n: u32,
+    /// Columns of A, rows of B.
     pub k: u32,
+    /// Products to compute.
     pub batches: u32,
     /// Parts that k is cut into, and the steps of each; 1 and k for the products that are not cut.
     pub splits: u32,
+    /// Steps along k of a part.
     pub split_depth: u32,
 }
 
 /// A product to compute.
 #[derive(Debug, Clone, Copy)]
 pub struct Problem {
+    /// Products to compute.
     pub batches: usize,
+    /// Rows of A and C.
     pub m: usize,
+    /// Columns of B and C.
     pub n: usize,
+    /// Columns of A, rows of B.
     pub k: usize,
+    /// Of A, `[batches, m, k]`.
     pub a: Strides,
+    /// Of B, `[batches, k, n]`.
     pub b: Strides,
+    /// Of the result, `[batches, m, n]`.
     pub c: Strides,
 }
 
@@ -90,6 +108,7 @@ pub struct Plan {
     pub block: [u32; 3],
     /// When true the pointers of A and B change places: the transposed product is computed, into the same memory.
     pub swap: bool,
+    /// The argument after the three pointers.
     pub args: Args,
 }
 
@@ -100,6 +119,7 @@ pub struct Parts {
     pub room: usize,
     /// Elements of a part: C's.
     pub elements: u64,
+    /// Parts to add up.
     pub splits: u32,
     /// Workgroups of `gemm_join_<type>`, which takes `(const Sum *parts, T *c, uint64_t elements, uint32_t splits)`.
     pub grid: [u32; 3],
@@ -133,6 +153,9 @@ impl Plan {
 impl Problem {
     /// The launch for this product; `None` when C has no element. `on_cores`: what [`on_cores`] says of device and type.
     /// Sizes beyond 2^32 - 1, and more tiles or batches than a grid has, are an error.
+    ///
+    /// # Errors
+    /// A size beyond 2^32 - 1, or more tiles or batches than a grid has.
     pub fn plan(&self, on_cores: bool) -> Result<Option<Plan>, SizeError> {
         let size = |value: usize| u32::try_from(value).map_err(|_| SizeError { size: value });
         let (m, n, k, batches) = (
@@ -203,6 +226,7 @@ impl Problem {
 /// A dimension that the kernels' 32-bit indices cannot hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SizeError {
+    /// Its size in elements.
     pub size: usize,
 }
 
