@@ -120,6 +120,7 @@ impl CachedAttention {
         self.len
     }
 
+    /// Whether it has no position.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

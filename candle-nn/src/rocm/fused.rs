@@ -509,6 +509,10 @@ impl InplaceOp1 for IntoCache<'_> {
         // SAFETY: a warp for each head of the tensor with the most of them; those beyond another's last batch
         // entry do nothing. Sources are read by their strides; queries go to a result of their size, keys and values to
         // positions that `Place` checked against the cache's room, which is borrowed mutably.
-        unsafe { launch.geometry([groups, 3, 1], [WARP, PLACING_WARPS, 1]).run() }
+        unsafe {
+            launch
+                .geometry([groups, 3, 1], [WARP, PLACING_WARPS, 1])
+                .run()
+        }
     }
 }
