@@ -26,6 +26,7 @@ enum Type {
     U8,
 }
 
+#[derive(Clone, Copy)]
 struct Case {
     target: &'static str,
     /// With `D`, `A`, `B` and `C` for the operands.
@@ -483,6 +484,80 @@ fn matrix_products_equal_the_hosts() {
     for case in CASES {
         for _ in 0..2 {
             check(case, &mut random);
+        }
+    }
+}
+
+/// AMD on the MI200: its products of f16 and bf16 flush subnormals on the way in and out (MIOpen's documentation, "MI200
+/// MFMA behavior specifics"), those of f32 do not; nor does the MI300.
+#[test]
+fn the_mi200_has_no_subnormal_16_bit_products() {
+    let both = |word: u32| word | word << 16;
+    let (subnormal_half, half_1024) = (both(0x0010), both(0x6400)); // 2^-20, 2^10
+    let bf16_tiny = both(0x1c80); // 2^-70
+    let subnormal = f32::from_bits(0x0001_0000); // 2^-133
+                                                 // Instructions, words of A, B and C in every lane, k, and what D is where nothing is flushed.
+    let cases: &[(Case, [u32; 3], f32)] = &[
+        (
+            mfma("", "v_mfma_f32_16x16x16f16 D, A, B, C", (16, 16, 1), F16),
+            [subnormal_half, half_1024, 0],
+            2f32.powi(-6),
+        ),
+        (
+            mfma("", "v_mfma_f32_16x16x16f16 D, A, B, C", (16, 16, 1), F16),
+            [0, 0, subnormal.to_bits()],
+            subnormal,
+        ),
+        (
+            mfma(
+                "",
+                "v_mfma_f32_16x16x16bf16_1k D, A, B, C",
+                (16, 16, 1),
+                Bf16,
+            ),
+            [bf16_tiny, bf16_tiny, 0],
+            f32::from_bits(1 << 13), // 16 times 2^-140
+        ),
+        (
+            mfma("", "v_mfma_f32_16x16x4f32 D, A, B, C", (16, 4, 1), F32),
+            [subnormal.to_bits(), 1f32.to_bits(), subnormal.to_bits()],
+            5.0 * subnormal,
+        ),
+    ];
+    for (case, [a, b, c], want) in cases {
+        for target in ["gfx90a", "gfx942"] {
+            let code = if target == "gfx90a" {
+                case.code.to_string()
+            } else {
+                // The MI300's spelling.
+                let code = case.code.replace("16bf16_1k", "16_bf16");
+                code.replace("16f16", "16_f16").replace("4f32", "4_f32")
+            };
+            let case = Case {
+                target,
+                code: Box::leak(code.into_boxed_str()),
+                ..*case
+            };
+            let (sources, results) = case.registers();
+            let words: Vec<u32> = [*a, *b]
+                .iter()
+                .flat_map(|word| vec![*word; sources * 64])
+                .chain(vec![*c; results * 64])
+                .collect();
+            let machine = Machine::assembled(&case.assembly(), target);
+            let (input, output) = (machine.buffer(&words), machine.zeros::<u32>(results * 64));
+            let arguments = [(&input).into(), (&output).into()];
+            machine
+                .run("probe", [1, 1, 1], [64, 1, 1], &arguments)
+                .unwrap();
+            let flushed = target == "gfx90a" && case.types[0] != F32;
+            let want = if flushed { 0.0 } else { *want };
+            assert_eq!(
+                output.read::<u32>(),
+                vec![want.to_bits(); results * 64],
+                "{target} {}",
+                case.code
+            );
         }
     }
 }

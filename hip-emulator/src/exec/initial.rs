@@ -91,7 +91,15 @@ pub fn registers(wave: &mut Wave, geometry: &Geometry, group: [u32; 3]) {
     };
     // SAFETY: EXEC is in every scalar file.
     unsafe { wave.set_mask(u32::from(slot::EXEC), mask) };
-    work_item_ids(wave, program, geometry, first);
+    if geometry.block[1..] == [1, 1] && active == wave.stride as u64 {
+        // The usual case: numbers in a row; y and z are zero, as the file is already.
+        for lane in 0..wave.stride {
+            // SAFETY: every file has a row for v0.
+            unsafe { *wave.file.add(lane) = first as u32 + lane as u32 };
+        }
+    } else {
+        work_item_ids(wave, program, geometry, first);
+    }
 }
 
 fn work_item_ids(wave: &mut Wave, program: &Program, geometry: &Geometry, first: u64) {

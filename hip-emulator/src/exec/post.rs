@@ -2,7 +2,7 @@
 
 use super::float::{f16_to_f32, f32_to_f16};
 use super::program::{Part, Post};
-use super::word::{Rows, LANES};
+use super::word::{Registers, Rows, LANES};
 
 /// DX10 clamp: to [0, 1], a NaN to 0.
 fn clamp(value: f64) -> f64 {
@@ -21,17 +21,42 @@ fn scale(omod: u8) -> f64 {
 ///
 /// # Safety
 /// `dst` points to the destination's row, which a partial write reads.
+#[inline(always)]
 pub unsafe fn apply(post: &Post, dst: *const u32, result: &mut Rows) {
     if post.clamp || post.omod != 0 {
-        for lane in 0..LANES {
-            float(post, result, lane);
-        }
+        floats(post, result);
     }
-    if post.part != Part::Whole {
-        for (lane, value) in result[0].iter_mut().enumerate() {
-            // SAFETY: the caller's promise: a row of at least 32 registers.
-            *value = merge(post.part, unsafe { *dst.add(lane) }, *value);
+    // Half of a register, as 16-bit results of gfx10 and later are: frequent, so on vectors.
+    if let Part::Keep { shift, bits } = post.part {
+        let (shift, mask) = (
+            u32::from(shift),
+            (u32::MAX >> (32 - u32::from(bits))) << shift,
+        );
+        // SAFETY: the caller's promise: a row of at least 32 registers.
+        let old = unsafe { &*dst.cast::<Registers>() };
+        for (value, old) in result[0].iter_mut().zip(old) {
+            *value = (old & !mask) | ((*value << shift) & mask);
         }
+    } else if post.part != Part::Whole {
+        // SAFETY: as above.
+        unsafe { merge_row(post.part, dst, &mut result[0]) }
+    }
+}
+
+#[inline(never)]
+fn floats(post: &Post, result: &mut Rows) {
+    for lane in 0..LANES {
+        float(post, result, lane);
+    }
+}
+
+/// # Safety
+/// `dst` points to a row.
+#[inline(never)]
+unsafe fn merge_row(part: Part, dst: *const u32, row: &mut Registers) {
+    for (lane, value) in row.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *value = merge(part, unsafe { *dst.add(lane) }, *value);
     }
 }
 

@@ -308,7 +308,7 @@ impl Lowering<'_> {
             .fold(0u64, |bits, lane| bits | 1 << lane);
         let mut permutation = Permutation::new(&from);
         permutation.writes = writes;
-        // dpp8 has no bound_ctrl: lanes that are off read as zero.
+        // dpp8 has no bound_ctrl: lanes that are off read as zero (not documented, as far as we know).
         permutation.zero = part.modifiers.has("bound_ctrl") || is_dpp8;
         permutation.reads_inactive = part.modifiers.number("fi") == Some(1);
         let index = self.permutation(permutation);

@@ -5,7 +5,7 @@
 use super::{
     eight_bits, f32_to_bf16, integer, result_row, Element, Matrix, Options, Sum, MATRICES, SOURCES,
 };
-use crate::exec::float::{f16_to_f32, f32_to_f16};
+use crate::exec::float::{f16_to_f32, f32_to_f16, flush as flushed};
 use crate::exec::matrix::Layout;
 use crate::exec::program::{Op, Run, LEVELS};
 use crate::exec::wave::Wave;
@@ -188,6 +188,7 @@ unsafe fn product<const SIZE: usize, const FUSED: bool>(wave: &mut Wave, op: &Op
             }
             return;
         }
+        let flush = options.flush && matches!(matrix.element, Element::F16 | Element::Bf16);
         let (mut a, mut b) = (
             [const { MaybeUninit::<f64>::uninit() }; SOURCES],
             [const { MaybeUninit::uninit() }; SOURCES],
@@ -209,6 +210,7 @@ unsafe fn product<const SIZE: usize, const FUSED: bool>(wave: &mut Wave, op: &Op
             let mut sums = [0f64; SIZE];
             for column in 0..SIZE {
                 sums[column] = match matrix.sum {
+                    Sum::F32 if flush => f64::from(flushed(f32::from_bits(low[column]))),
                     Sum::F64 => {
                         f64::from_bits(u64::from(low[column]) | u64::from(high[column]) << 32)
                     }
@@ -235,6 +237,7 @@ unsafe fn product<const SIZE: usize, const FUSED: bool>(wave: &mut Wave, op: &Op
                 let half = |bits: u32| to[column] & !(0xffff << shift) | (bits & 0xffff) << shift;
                 to[column] = match matrix.sum {
                     Sum::F64 => sum.to_bits() as u32,
+                    Sum::F32 if flush => flushed(sum as f32).to_bits(),
                     Sum::F16 => half(f32_to_f16(sum as f32)),
                     Sum::Bf16 => half(f32_to_bf16(sum as f32)),
                     _ => (sum as f32).to_bits(),

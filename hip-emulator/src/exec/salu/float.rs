@@ -23,6 +23,7 @@ rows! { ROWS:
     "s_cvt_f32_u32", |a: U32; _s, _o| -> F32, keep { (a as f32, ()) }
     "s_cvt_i32_f32", |a: F32; _s, _o| -> I32, keep { (a as i32, ()) }
     "s_cvt_u32_f32", |a: F32; _s, _o| -> U32, keep { (a as u32, ()) }
+    // AMD's pseudocode is `D0.f16 = …`; what becomes of the upper half is not said. Here it is cleared.
     "s_cvt_f16_f32", |a: F32; _s, _o| -> F16, keep { (a, ()) }
     "s_cvt_f32_f16", |a: F16; _s, _o| -> F32, keep { (a, ()) }
     "s_cvt_hi_f32_f16", |a: U32; _s, _o| -> F32, keep { (f16_to_f32(a >> 16), ()) }

@@ -6,7 +6,8 @@ use crate::exec::float::{
     minimum_f32,
 };
 
-/// Legacy multiply-add: two roundings, subnormals flushed on the way in and out.
+/// Legacy multiply-add: two roundings, subnormals flushed on the way in and out. The ISA documents do not say so; LLVM does
+/// (`SITargetLowering::isFMADLegal`) and selects it only where flushing is asked for, as its expansion of division does.
 #[inline(always)]
 fn mad(a: f32, b: f32, c: f32) -> f32 {
     let product = flush(flush(a) * flush(b));

@@ -1,6 +1,7 @@
 //! 16-bit integer operations. On gfx9 the instructions that also exist there in a 32-bit encoding
 //! clear the high half of the destination; lowering takes care of that, and `KeepHalf` names the
-//! ones that never do.
+//! ones that never do: those of which gfx9 has a `_legacy_` twin that does (v_mad_u16, v_fma_f16, v_div_fixup_f16 …). So LLVM
+//! has it, which leaves the clearing to them: `GCNSubtarget::zeroesHigh16BitsOfDest`, "mostly derived from experimentation".
 
 use super::*;
 
