@@ -83,7 +83,7 @@ def main():
     dense(axes[3], rows)
     cards = {lane["card"] for lane in results["lanes"]}
     figure.suptitle("candle-bench: " + ", ".join(sorted(cards)))
-    figure.tight_layout()
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
     figure.savefig(out, dpi=80)
 
 

@@ -103,9 +103,10 @@ fn operations(length: usize, heads: usize) -> Vec<Fused> {
             ),
             f("silu, mul", &[&[1, rows, mlp], &[1, rows, mlp]], gated),
             f("add", &[&[1, rows, width], &[1, rows, width]], add),
-            f("transpose", &[&[1, rows, heads, 128]], transpose),
         ]);
     }
+    // Of one row it is a view.
+    all.push(f("transpose", &[&[1, length, heads, 128]], transpose));
     let cache: &[usize] = &[1, heads, length, 128];
     let one: &[usize] = &[1, heads, 1, 128];
     all.push(f("cat", &[cache, one], extend));
