@@ -1,6 +1,7 @@
 """The results of one or several runs of candle-bench, as one."""
 
 import json
+import re
 
 LANES = ("cuda", "cuda-old", "rocm", "rocm-old", "rocm-blas")
 
@@ -17,8 +18,10 @@ def load(paths):
             return {**entry, "lane": "rocm-blas"} if blas and entry["lane"] == "rocm" else entry
 
         commands = run["command"]
-        prefix = "CANDLE_ROCM_GEMM=rocblas " if blas else ""
-        joined["command"] += [commands] if isinstance(commands, list) else [prefix + commands]
+        if isinstance(commands, str):
+            commands = re.sub(r" --json \S+", "", commands)
+            commands = [("CANDLE_ROCM_GEMM=rocblas " if blas else "") + commands]
+        joined["command"] += commands
         joined["failures"] += run.get("failures", [])
         for lane in map(named, run["lanes"]):
             known = joined["lanes"].setdefault(lane["lane"], lane)
@@ -33,7 +36,6 @@ def load(paths):
                 known["entries"] += [e for e in map(named, row["entries"]) if e["lane"] not in there]
     for kind in ("lanes", "rows", "models"):
         joined[kind] = list(joined[kind].values())
-    joined["command"] = sum((c if isinstance(c, list) else [c] for c in joined["command"]), [])
     share(joined)
     return joined
 

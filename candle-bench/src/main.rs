@@ -153,7 +153,10 @@ fn run(args: &Args) -> Result<Report> {
         copy_gigabytes_per_second: clock.copy_bytes_per_second / 1e9,
     });
     let report = Report {
-        command: std::env::args().collect::<Vec<_>>().join(" "),
+        command: std::iter::once("candle-bench".to_string())
+            .chain(std::env::args().skip(1))
+            .collect::<Vec<_>>()
+            .join(" "),
         gemm: std::env::var("CANDLE_ROCM_GEMM").unwrap_or_else(|_| "own".into()),
         rotate_mib: args.rotate_mib,
         rounds: args.rounds,
