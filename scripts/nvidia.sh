@@ -9,7 +9,7 @@
 #   --only      steps whose name matches the shell pattern, such as 'core-*'
 #   --jobs      steps at a time (default: half of the cores)
 #   --limit     seconds that a step may take (default: 900)
-#   --sanitize  also compute-sanitizer's memcheck and racecheck over the quantized suites
+#   --sanitize  also compute-sanitizer's memcheck and racecheck over the suites of quantized and fused operations
 #   --logs      leave the steps' logs there, as one archive (default: as files in target/nvidia-logs)
 #
 # build leaves everything that run needs in target/nvidia-pack, about 40 MB; on another machine, have this repository
@@ -140,7 +140,8 @@ run_all() {
     mapfile -t skip < <(printf -- '--skip\n%s\n' "${emulator_only[@]}" docs_quantized_is_current)
     if [ -n "$sanitize" ]; then
         # racecheck (CUDA 13.0) does not come to an end where several host threads launch: a process for each test.
-        for program in "$work"/tests/candle-core-rocm_quantized*; do
+        for program in "$work"/tests/candle-core-rocm_quantized* "$work"/tests/candle-nn-rocm_{fused,moe,recorded,sdpa}; do
+            [ -e "$program" ] || continue
             name=$(basename "$program")
             step "memcheck-$name" compute-sanitizer --tool memcheck --show-backtrace no --error-exitcode 9 --print-limit 20 \
                 "$program" "${skip[@]}"
