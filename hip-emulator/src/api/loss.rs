@@ -45,10 +45,10 @@ impl Loss {
     pub fn count(&self) -> Result<(), Refusal> {
         if let Some(left) = &self.calls_left {
             let one_less = |n: u64| n.checked_sub(1);
-            if left
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)
-                .is_err()
-            {
+            // `try_update` from Rust 1.99 on, a name that 1.87 does not have.
+            #[allow(deprecated)]
+            let counted = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less);
+            if counted.is_err() {
                 self.lose(Refusal::new(
                     Code::ErrorLaunchFailure,
                     "HIP_EMULATOR_LOSE has it lost here",

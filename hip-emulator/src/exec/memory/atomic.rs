@@ -315,6 +315,8 @@ unsafe fn execute<S: Space>(wave: &mut Wave, op: &Op) {
                     }
                 };
                 let (data, compare) = (value(op.src[2]), value(op.src[3]));
+                // `try_update` from Rust 1.99 on, a name that 1.87 does not have.
+                #[allow(deprecated)]
                 let old = if atomic.words == 2 {
                     let cell = AtomicU64::from_ptr(pointer as *mut u64);
                     let change = |old| Some((atomic.change)(old, data, compare));
