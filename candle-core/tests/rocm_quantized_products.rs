@@ -174,6 +174,28 @@ fn hundreds_of_rows() -> Result<()> {
     Ok(())
 }
 
+/// Few tiles and a long k, which several workgroups share; the last one's part is shorter, of the simple types no multiple
+/// of 256.
+#[test]
+fn long_rows_in_parts() -> Result<()> {
+    for dtype in QUANTIZED {
+        let (n, k) = match dtype.block_size() {
+            32 => (66, 1824),
+            _ => (66, 1792),
+        };
+        let (q, w) = weights(random(n, k, 1., 21), n, k, dtype)?;
+        let q = QMatMul::from_qtensor(q)?;
+        for rows in [9, 40] {
+            let x = Tensor::from_vec(random(rows, k, 3., 22), (rows, k), &Device::Cpu)?;
+            for float in FLOATS {
+                let what = format!("{dtype:?} [{rows}, {k}] x [{n}, {k}] {float:?}");
+                check(ProductKernels::Own, &q, &w, &x.to_dtype(float)?, n, &what)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// k of a few blocks only, which no kernel's stride divides.
 #[test]
 fn short_rows_of_the_simple_types() -> Result<()> {

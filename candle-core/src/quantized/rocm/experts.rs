@@ -6,8 +6,8 @@
 //!
 //! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
 //! that the weights are read and unpacked once for all of a tile.
-use super::own::{Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WORKGROUP};
-use super::tile::{crossover, Tile, SMALL};
+use super::own::{activation_bytes, Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WORKGROUP};
+use super::tile::{crossover, Tile, MOST_K, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::quantized::{GgmlDType, QStorage, QTensor};
@@ -153,7 +153,10 @@ impl Plan {
             false => crossover.dense_tasks_per_expert,
         };
         let experts = self.tasks.expert_count;
-        experts <= MOST_PLANNED_EXPERTS && self.tasks.count as usize >= experts as usize * from
+        // The tiles count the bytes of quantized activations, and of their rows of the weights, in 32 bits.
+        let fits = activation_bytes(self.inputs, self.k) <= u32::MAX as usize && self.k <= MOST_K;
+        let enough = self.tasks.count as usize >= experts as usize * from;
+        experts <= MOST_PLANNED_EXPERTS && enough && (fits || !quantized)
     }
 
     /// Enqueues the sorting of the tasks. The result's rows of bad tasks become NaN.

@@ -59,6 +59,11 @@ pub(super) fn float_type(dtype: DType) -> Result<i32> {
     }
 }
 
+/// Bytes of `rows` rows of `k` activations in int8.
+pub(super) fn activation_bytes(rows: usize, k: usize) -> usize {
+    rows * (k / SEGMENT).next_multiple_of(ACTIVATION_LINE) * ACTIVATION_BYTES
+}
+
 /// Activations in int8, as product.hip reads them.
 pub(super) struct Activations {
     buffer: Arc<RocmBuffer>,
@@ -81,8 +86,7 @@ impl Activations {
 
     /// Memory for `rows` rows of `k` elements; the content is whatever was there before.
     pub(super) fn room(device: &RocmDevice, rows: usize, k: usize) -> Result<RocmBuffer> {
-        let segments = (k / SEGMENT).next_multiple_of(ACTIVATION_LINE);
-        device.allocate(rows * segments * ACTIVATION_BYTES)
+        device.allocate(activation_bytes(rows, k))
     }
 
     fn convert(
@@ -180,17 +184,14 @@ fn multiply(
 ) -> Result<RocmStorage> {
     let device = w.device();
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
-    let launch = match tile {
-        None => {
-            let vector = Vector::of(p.rows);
-            let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
-            launch.groups(p.n.div_ceil(vector.rows))?.block(WORKGROUP)
-        }
-        Some(tile) => {
-            let launch = device.launch(&kernels::QUANTIZED_TILE, tile.kernel, name, "")?;
-            tile.geometry(launch, p)
-        }
-    };
+    if let Some(tile) = tile {
+        // SAFETY: as below.
+        unsafe { tile.multiply(w, name, p, x.ptr(), &out) }?;
+        return Ok(out);
+    }
+    let vector = Vector::of(p.rows);
+    let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
+    let launch = launch.groups(p.n.div_ceil(vector.rows))?.block(WORKGROUP);
     let launch = launch.arg(w.ptr()).arg(x.ptr()).arg(out.ptr_at(0));
     let launch = launch
         .int("rows of the weights", p.n)?

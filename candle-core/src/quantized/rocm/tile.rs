@@ -1,8 +1,23 @@
 //! Which tile multiplies many rows of activations, and when tiles pay at all: candle-kernels/src/hip/quantized/tile.hip.
-use super::own::{Product, MOST_GRID_Y};
-use crate::rocm_backend::Launch;
-use crate::RocmDevice;
+use super::own::{float_type, Product, MOST_GRID_Y, SEGMENT};
+use super::QRocmStorage;
+use crate::backend::BackendStorage;
+use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmError};
+use crate::{DType, Result, RocmDevice, RocmStorage};
+use candle_hip::DevicePtr;
 use candle_kernels::rocm::targets::{base_name, find, generic_of, Family};
+use kernels::gemm;
+
+/// Threads of workgroups that a compute unit should have at a time: less, and nothing bridges the time that a load takes.
+/// Measured on an H200 (docs/performance.md).
+const THREADS_OF_UNIT: usize = 512;
+/// The most parts that k is cut into to have so many, and the fewest segments of a part.
+const MOST_PARTS: usize = 8;
+const PART_SEGMENTS: usize = 16;
+/// Segments that a part is a multiple of: those of a block of 256 elements.
+const BLOCK_SEGMENTS: usize = 8;
+/// The longest rows: the kernels count the bytes of a tile's rows in 32 bits.
+pub(super) const MOST_K: usize = 1 << 24;
 
 /// A tile: the kernels' name up to the type, its extent, its workgroup.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +92,29 @@ pub(super) fn crossover(device: &RocmDevice) -> &'static Crossover {
     row_of(target.map_or(Family::Gcn5, |target| target.family))
 }
 
+/// How k is cut: parts of `segments` segments, the last one the rest. Several workgroups then make a tile together.
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    count: usize,
+    segments: usize,
+}
+
 impl Tile {
+    /// The parts that give every compute unit enough to do.
+    fn parts(&self, compute_units: usize, p: &Product) -> Parts {
+        let (rows, columns) = self.counts(p);
+        let segments = p.k / SEGMENT;
+        let wanted = compute_units * THREADS_OF_UNIT / (rows * columns * self.threads as usize);
+        let most = MOST_PARTS.min(segments / PART_SEGMENTS);
+        let segments_each = segments
+            .div_ceil(wanted.min(most).max(1))
+            .next_multiple_of(BLOCK_SEGMENTS);
+        Parts {
+            count: segments.div_ceil(segments_each),
+            segments: segments_each,
+        }
+    }
+
     /// Tiles of the weights' rows and of the activations'.
     fn counts(&self, p: &Product) -> (usize, usize) {
         (p.n.div_ceil(self.rows), p.rows.div_ceil(self.columns))
@@ -89,17 +126,79 @@ impl Tile {
         Self::choose(crossover(device), properties.compute_units as usize, p)
     }
 
-    /// The large tile where it costs less and there are enough of them to give every compute unit one.
+    /// The large tile where it costs less and there are enough of them, or of their parts, to give every compute unit one.
     fn choose(crossover: &Crossover, compute_units: usize, p: &Product) -> &'static Self {
         let count = |tile: &Self| {
             let (rows, columns) = tile.counts(p);
             rows * columns
         };
         let (small, large) = (count(&SMALL), count(&LARGE));
-        match large >= compute_units && large * crossover.large <= small * crossover.small {
+        let parts = LARGE.parts(compute_units, p).count;
+        match large * parts >= compute_units && large * crossover.large <= small * crossover.small {
             true => &LARGE,
             false => &SMALL,
         }
+    }
+
+    /// Queues the product of `x`, rows of activations.h, with quantized weights of the format `name` into `out`, of the type
+    /// f32, f16 or bf16.
+    ///
+    /// # Safety
+    /// `w` and `x` have the sizes of `p`, `out` has rows × n elements.
+    pub(super) unsafe fn multiply(
+        &self,
+        w: &QRocmStorage,
+        name: &'static str,
+        p: &Product,
+        x: DevicePtr,
+        out: &RocmStorage,
+    ) -> Result<()> {
+        let device = w.device();
+        if p.k > MOST_K {
+            return Err(RocmError::TooLarge {
+                kernel: format!("{}_{name}", self.kernel),
+                what: "k",
+                value: p.k,
+                limit: MOST_K,
+            }
+            .into());
+        }
+        let parts = self.parts(device.properties().compute_units as usize, p);
+        let room = match parts.count {
+            1 => None,
+            count => Some(RocmStorage::uninit(
+                device,
+                count * p.rows * p.n,
+                DType::F32,
+            )?),
+        };
+        let into = room.as_ref().unwrap_or(out);
+        let (rows, columns) = self.counts(p);
+        let launch = device.launch(&kernels::QUANTIZED_TILE, self.kernel, name, "")?;
+        let launch = launch.arg(w.ptr()).arg(x).arg(into.ptr_at(0));
+        let launch = launch
+            .int("rows of the weights", p.n)?
+            .int("k", p.k / SEGMENT)?
+            .int("rows", p.rows)?
+            .arg(float_type(into.dtype())?)
+            .int("k", parts.segments)?;
+        let grid = [
+            rows as u32,
+            columns.min(MOST_GRID_Y) as u32,
+            parts.count as u32,
+        ];
+        // SAFETY: the caller's promise; the room has a matrix of the result's size for each part.
+        unsafe { launch.geometry(grid, [self.threads, 1, 1]).run() }?;
+        if room.is_none() {
+            return Ok(());
+        }
+        let suffix = kernel_suffix(out.dtype(), "quantized matmul")?;
+        let join = gemm::Parts::of(p.rows * p.n, parts.count);
+        let launch = device.launch(&kernels::GEMM, "gemm_join", suffix, "")?;
+        let launch = launch.arg(into.ptr_at(0)).arg(out.ptr_at(0));
+        let launch = launch.arg(join.elements).arg(join.splits);
+        // SAFETY: the launch before fills the room; the result has a part's elements.
+        unsafe { launch.geometry(join.grid, [gemm::THREADS, 1, 1]).run() }
     }
 
     pub(super) fn geometry<'a>(&self, launch: Launch<'a>, p: &Product) -> Launch<'a> {
@@ -137,9 +236,35 @@ mod tests {
         // A third of a large tile of activations would be wasted work.
         assert_eq!(Tile::choose(rdna3, 96, &product(32, 1 << 20)), &SMALL);
         assert_eq!(Tile::choose(rdna3, 96, &product(512, 4096)), &LARGE);
-        // 32 large tiles for 96 compute units.
-        assert_eq!(Tile::choose(rdna3, 96, &product(128, 4096)), &SMALL);
-        assert_eq!(Tile::choose(rdna3, 32, &product(128, 4096)), &LARGE);
+        // 32 large tiles for 96 compute units: in parts they are enough, where k is long.
+        assert_eq!(Tile::choose(rdna3, 96, &product(128, 4096)), &LARGE);
+        let short = Product {
+            k: 1024,
+            ..product(128, 4096)
+        };
+        assert_eq!(Tile::choose(rdna3, 96, &short), &SMALL);
+        assert_eq!(Tile::choose(rdna3, 32, &short), &LARGE);
+    }
+
+    #[test]
+    fn parts_fill_the_card_and_cover_k() {
+        let parts = |tile: &Tile, units, rows, n, k| {
+            let parts = tile.parts(units, &Product { rows, n, k });
+            (parts.count, parts.segments)
+        };
+        // 64 workgroups of 128 threads for 132 compute units of 512.
+        assert_eq!(parts(&SMALL, 132, 16, 4096, 14336), (8, 56));
+        assert_eq!(parts(&SMALL, 132, 64, 4096, 14336), (4, 112));
+        assert_eq!(parts(&LARGE, 132, 512, 4096, 14336), (2, 224));
+        // Enough as it is; too short; no multiple of a block.
+        assert_eq!(parts(&LARGE, 132, 4096, 4096, 4096), (1, 128));
+        assert_eq!(parts(&SMALL, 132, 16, 64, 992), (1, 32));
+        assert_eq!(parts(&SMALL, 132, 16, 64, 1056), (2, 24));
+        for k in (1..600).map(|segments| segments * SEGMENT) {
+            let parts = SMALL.parts(300, &Product { rows: 9, n: 70, k });
+            assert!(parts.segments * parts.count >= k / SEGMENT, "{k}");
+            assert!(parts.segments * (parts.count - 1) < k / SEGMENT, "{k}");
+        }
     }
 
     /// What host and device share stands in both languages.

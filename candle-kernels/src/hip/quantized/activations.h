@@ -39,11 +39,16 @@ struct ActivationRow {
     const uint8_t *integers;
     const ActivationScale *scales;
 
-    /// Row number `row` at `x`. Rows have room for a multiple of ACTIVATION_LINE segments.
+    /// Segments that a row has room for.
+    static __device__ __forceinline__ unsigned room(unsigned segments) {
+        return (segments + ACTIVATION_LINE - 1) / ACTIVATION_LINE * ACTIVATION_LINE;
+    }
+
+    /// Row number `row` at `x`.
     __device__ __forceinline__ ActivationRow(const void *x, size_t row, unsigned segments) {
-        const size_t room = (segments + ACTIVATION_LINE - 1) / ACTIVATION_LINE * ACTIVATION_LINE;
-        integers = static_cast<const uint8_t *>(x) + row * (room * ACTIVATION_BYTES);
-        scales = reinterpret_cast<const ActivationScale *>(integers + room * SEGMENT);
+        const size_t own_room = room(segments);
+        integers = static_cast<const uint8_t *>(x) + row * (own_room * ACTIVATION_BYTES);
+        scales = reinterpret_cast<const ActivationScale *>(integers + own_room * SEGMENT);
     }
 
     /// Where the integers of half `half` of the row are, two a segment.

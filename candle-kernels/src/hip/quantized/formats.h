@@ -53,11 +53,13 @@ static __device__ __forceinline__ float half_of_bits(unsigned bits) {
 #endif
 }
 
-static __device__ __forceinline__ float load_half(const uint8_t *at) {
+static __device__ __forceinline__ unsigned load_half_bits(const uint8_t *at) {
     uint16_t bits;
     __builtin_memcpy(&bits, aligned<2>(at), sizeof(bits));
-    return half_of_bits(bits);
+    return bits;
 }
+
+static __device__ __forceinline__ float load_half(const uint8_t *at) { return half_of_bits(load_half_bits(at)); }
 
 constexpr int LOW_NIBBLES = 0x0f0f0f0f;
 

@@ -10,14 +10,13 @@
 // alike along the depth, so words lie in the LDS in the order in which a lane reads them, 16 bytes at a time.
 #pragma once
 
-#include "activations.h"
+#include "portions.h"
 
 /// Rows and columns of a square.
 constexpr unsigned SQUARE = 16;
-/// Segments that lie in a line of the LDS.
-constexpr unsigned DEPTH = 2;
-/// Words from one line to the next: 16 bytes more than it has. Then any eight successive lines start in different banks.
-constexpr unsigned LINE_WORDS = DEPTH * WORDS + 4;
+/// Words from one line to the next, of `depth` segments: 16 bytes more than it has. Then any eight successive lines start in
+/// different banks.
+constexpr unsigned line_words(unsigned depth) { return depth * WORDS + 4; }
 
 /// Four words. A vector where there are such: the compiler may read an array in two pieces.
 #if defined(__HIP__)
@@ -32,6 +31,27 @@ struct alignas(16) Quad {
 };
 
 static __device__ __forceinline__ Quad load_quad(const int *from) { return *reinterpret_cast<const Quad *>(from); }
+static __device__ __forceinline__ void store_quad(int *to, const GroupWords &words) {
+    Quad quad;
+#pragma unroll
+    for (unsigned i = 0; i < GROUP_WORDS; ++i) quad.word[i] = words.word[i];
+    *reinterpret_cast<Quad *>(to) = quad;
+}
+
+/// Whether a column of results is finished before the next one is begun, so that the products under way leave registers
+/// for the piece that is read meanwhile. gfx9 has twice as many.
+#if defined(__HIP__) && !defined(__GFX9__)
+constexpr bool FEW_REGISTERS = true;
+#else
+constexpr bool FEW_REGISTERS = false;
+#endif
+
+/// Where the compiler moves no instruction across.
+static __device__ __forceinline__ void keep_order() {
+#if defined(__HIP__)
+    __builtin_amdgcn_sched_barrier(0);
+#endif
+}
 
 #if defined(__gfx90a__) || defined(__gfx942__)
 #define QUANTIZED_MATRIX_CORES 1
@@ -41,9 +61,11 @@ constexpr unsigned LANES = 64;
 constexpr unsigned SUMS = 4;
 static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return lane / SQUARE * SUMS + i; }
 
-/// Where word `word` of segment `segment` lies in a line: those that a lane needs of both segments side by side.
-static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
-    return word % 4 * 4 + segment * 2 + word / 4;
+/// Puts half `half` of segment `segment` into a line: the words that a lane needs of two segments stand side by side.
+static __device__ __forceinline__ void place_half(int *line, unsigned segment, unsigned half, const GroupWords &words) {
+    int *to = line + segment / 2 * (2 * WORDS) + segment % 2 * 2 + half;
+#pragma unroll
+    for (unsigned i = 0; i < GROUP_WORDS; ++i) to[4 * i] = words.word[i];
 }
 
 /// Segments that a fragment holds.
@@ -58,15 +80,15 @@ typedef float Floats __attribute__((ext_vector_type(SUMS)));
 struct Fragment {
     Quad quad;
 
-    __device__ __forceinline__ void load(const int *line, unsigned, unsigned lane) {
-        quad = load_quad(line + lane / SQUARE * 4);
+    __device__ __forceinline__ void load(const int *line, unsigned segment, unsigned lane) {
+        quad = load_quad(line + segment * WORDS + lane / SQUARE * 4);
     }
 };
 
 /// a * b + c over half `half` of segment `segment`.
 static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned segment, unsigned half,
                                                      Sums c) {
-    const unsigned i = segment * 2 + half;
+    const unsigned i = segment % 2 * 2 + half;
     return __builtin_amdgcn_mfma_i32_16x16x16i8(a.quad.word[i], b.quad.word[i], c, 0, 0, 0);
 }
 
@@ -82,20 +104,20 @@ struct Fragment {
     typedef long Pairs __attribute__((ext_vector_type(2)));
     Pairs pairs;
 
-    __device__ __forceinline__ void load(const int *line, unsigned, unsigned lane) {
-        pairs = *reinterpret_cast<const Pairs *>(line + lane / SQUARE * 4);
+    __device__ __forceinline__ void load(const int *line, unsigned segment, unsigned lane) {
+        pairs = *reinterpret_cast<const Pairs *>(line + segment * WORDS + lane / SQUARE * 4);
     }
 };
 
 static __device__ __forceinline__ Sums multiply(const Fragment &a, const Fragment &b, unsigned segment, Sums c) {
-    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment], b.pairs[segment], c, 0, 0, 0);
+    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment % 2], b.pairs[segment % 2], c, 0, 0, 0);
 }
 
 /// The other half of A counts as zeros.
 static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fragment &b, unsigned segment, unsigned half,
                                                      Sums c) {
     const long word = half ? ~0xffffffffL : 0xffffffffL;
-    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment] & word, b.pairs[segment], c, 0, 0, 0);
+    return __builtin_amdgcn_mfma_i32_16x16x32_i8(a.pairs[segment % 2] & word, b.pairs[segment % 2], c, 0, 0, 0);
 }
 
 #endif
@@ -114,8 +136,9 @@ typedef float Floats __attribute__((ext_vector_type(SUMS)));
 
 static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return 2 * i + lane / SQUARE; }
 
-static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
-    return segment * WORDS + word;
+/// Puts half `half` of segment `segment` into a line.
+static __device__ __forceinline__ void place_half(int *line, unsigned segment, unsigned half, const GroupWords &words) {
+    store_quad(line + segment * WORDS + half * GROUP_WORDS, words);
 }
 
 /// A segment of a line, a quad for each half.
@@ -143,9 +166,14 @@ static __device__ __forceinline__ Sums multiply_half(const Fragment &a, const Fr
 
 static __device__ __forceinline__ constexpr unsigned square_row(unsigned lane, unsigned i) { return lane / SQUARE * SUMS + i; }
 
-/// Two words of each half side by side.
-static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
-    return segment * WORDS + word % 4 / 2 * 4 + word / 4 * 2 + word % 2;
+/// Puts half `half` of segment `segment` into a line: two words of each half side by side.
+static __device__ __forceinline__ void place_half(int *line, unsigned segment, unsigned half, const GroupWords &words) {
+    struct alignas(8) Pair {
+        int word[2];
+    };
+    int *to = line + segment * WORDS + half * 2;
+    *reinterpret_cast<Pair *>(to) = Pair{{words.word[0], words.word[1]}};
+    *reinterpret_cast<Pair *>(to + 4) = Pair{{words.word[2], words.word[3]}};
 }
 
 /// A lane's part of a segment: two words of each half.
@@ -173,16 +201,18 @@ static __device__ __forceinline__ Sums multiply(const Fragment &a, const Fragmen
 #else
 #define QUANTIZED_MATRIX_CORES 0
 
-static __device__ __forceinline__ constexpr unsigned word_place(unsigned segment, unsigned word) {
-    return segment * WORDS + word;
+/// Puts half `half` of segment `segment` into a line.
+static __device__ __forceinline__ void place_half(int *line, unsigned segment, unsigned half, const GroupWords &words) {
+    store_quad(line + segment * WORDS + half * GROUP_WORDS, words);
 }
 
 #endif
 
-#if QUANTIZED_MATRIX_CORES
-
 /// 1.5 * 2^23 as f32: its lowest bit is 1. A sum of a segment, below 2^20, added to its bits is added to its value.
 constexpr int FLOAT_BITS = 0x4b400000;
+constexpr float FLOAT_VALUE = 12582912.0f;
+
+#if QUANTIZED_MATRIX_CORES
 
 /// What sums start at that `as_floats` takes.
 static __device__ __forceinline__ Sums no_sums() {
@@ -193,7 +223,7 @@ static __device__ __forceinline__ Sums no_sums() {
 }
 
 /// The sums, exactly. A subtraction, which runs two at a time (packed on CDNA, dual on RDNA) where a conversion does not.
-static __device__ __forceinline__ Floats as_floats(Sums sums) { return __builtin_bit_cast(Floats, sums) - 12582912.0f; }
+static __device__ __forceinline__ Floats as_floats(Sums sums) { return __builtin_bit_cast(Floats, sums) - FLOAT_VALUE; }
 
 #endif
 

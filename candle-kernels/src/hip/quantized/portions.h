@@ -3,6 +3,10 @@
 // A portion is what a lane takes at once: one group or two, a group being 16 elements of one half of a segment with one
 // scale and one offset. Where a byte holds elements of several segments (the K formats), a lane unpacks several of them
 // from the bytes that it has, so that a block is read once and not once a segment.
+//
+// It comes in two steps, so that a lane may do something else while its bytes are under way: `fetch` reads them into
+// `Packed`, `unpack` makes integers and scales of them. A block is at `base + offset`; where all lanes have the same base,
+// AMD's loads add the lane's 32 bits to it by themselves.
 #pragma once
 
 #include "formats.h"
@@ -19,61 +23,87 @@ struct GroupWords {
     int word[GROUP_WORDS];
 };
 
-/// Sixteen bytes, aligned to ALIGNED.
-template <unsigned ALIGNED> static __device__ __forceinline__ GroupWords load_group(const uint8_t *at) {
-    GroupWords out;
+/// Sixteen bytes, aligned to ALIGNED, as they were read.
+template <unsigned ALIGNED> struct PackedGroup {
 #if defined(__NVCC__)
-    if (ALIGNED >= 4) {
-        // One load for 16, four for 4.
-        __builtin_memcpy(&out, __builtin_assume_aligned(static_cast<const void *>(at), ALIGNED), sizeof(out));
+    static constexpr bool SHIFTED = ALIGNED < 4;
+#else
+    static constexpr bool SHIFTED = false;
+#endif
+    int word[GROUP_WORDS + SHIFTED];
+    unsigned shift;
+
+    __device__ __forceinline__ void fetch(const uint8_t *at) {
+#if defined(__NVCC__)
+        if (!SHIFTED) {
+            // One load for 16, four for 4.
+            __builtin_memcpy(word, __builtin_assume_aligned(static_cast<const void *>(at), ALIGNED), HALF);
+            return;
+        }
+        // The aligned words around them, and the last two bytes by themselves: nothing beyond the sixteen is read but
+        // two bytes in front of them, which a block that starts at an odd half word has before it.
+        const size_t address = reinterpret_cast<size_t>(at);
+        const int *words = reinterpret_cast<const int *>(address & ~static_cast<size_t>(3));
+        shift = (address & 2) * 8;
+#pragma unroll
+        for (unsigned i = 0; i < GROUP_WORDS; ++i) word[i] = words[i];
+        word[GROUP_WORDS + SHIFTED - 1] = reinterpret_cast<const uint16_t *>(at)[2 * GROUP_WORDS - 1];
+#else
+        typedef int Loose __attribute__((ext_vector_type(4), aligned(2)));
+        const Loose words = *reinterpret_cast<const Loose *>(at);
+#pragma unroll
+        for (unsigned i = 0; i < GROUP_WORDS; ++i) word[i] = words[i];
+#endif
+    }
+
+    __device__ __forceinline__ GroupWords words() const {
+        GroupWords out;
+#pragma unroll
+        for (unsigned i = 0; i < GROUP_WORDS; ++i) {
+#if defined(__NVCC__)
+            if (SHIFTED) {
+                out.word[i] = static_cast<int>(__funnelshift_r(word[i], word[i + SHIFTED], shift));
+                continue;
+            }
+#endif
+            out.word[i] = word[i];
+        }
         return out;
     }
-    // The aligned words around them, and the last two bytes by themselves: nothing beyond the sixteen is read but two
-    // bytes in front of them, which a block that starts at an odd half word has before it.
-    const size_t address = reinterpret_cast<size_t>(at);
-    const unsigned *words = reinterpret_cast<const unsigned *>(address & ~static_cast<size_t>(3));
-    const unsigned shift = (address & 2) * 8;
-    unsigned loaded[GROUP_WORDS + 1];
-#pragma unroll
-    for (unsigned i = 0; i < GROUP_WORDS; ++i) loaded[i] = words[i];
-    loaded[GROUP_WORDS] = reinterpret_cast<const uint16_t *>(at)[2 * GROUP_WORDS - 1];
-#pragma unroll
-    for (unsigned i = 0; i < GROUP_WORDS; ++i) out.word[i] = __funnelshift_r(loaded[i], loaded[i + 1], shift);
-#else
-    typedef int Loose __attribute__((ext_vector_type(4), aligned(2)));
-    const Loose words = *reinterpret_cast<const Loose *>(at);
-#pragma unroll
-    for (unsigned i = 0; i < GROUP_WORDS; ++i) out.word[i] = words[i];
-#endif
-    return out;
-}
+};
 
 /// Formats of one segment a block, whose nibbles' low ones are its first half: a lane takes a block.
 template <class F> struct SegmentPortion {
     static constexpr unsigned GROUPS = 2;
+    static constexpr unsigned APART = 0;     // segments from one group to the other
     static constexpr bool ONE_SCALE = true;  // of all groups, which are one segment
     static constexpr unsigned OF_BLOCK = 1;  // portions
     static __device__ __forceinline__ unsigned half(unsigned, unsigned group) { return group; }
 
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned, Portion<2> &out) {
-        constexpr bool FIFTH = F::BYTES >= 22, MINIMUM = F::CENTRE == 0;
+    static constexpr bool FIFTH = F::BYTES >= 22, MINIMUM = F::CENTRE == 0;
+
+    struct Packed {
+        PackedGroup<F::ALIGNED> nibbles;
+        unsigned high, header;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned, Packed &packed) {
+        const uint8_t *block = base + offset;
         constexpr unsigned HEADER = F::BYTES - HALF;
-        const GroupWords nibbles = load_group<F::ALIGNED>(block + HEADER);
-        const unsigned high = FIFTH ? load_word<F::ALIGNED>(block + HEADER - 4) : 0;
-        if (MINIMUM) {
-            const unsigned header = load_word<F::ALIGNED>(block);
-            out.scale[0] = half_of_bits(header);
-            out.offset[0] = half_of_bits(header >> 16);
-        } else {
-            out.scale[0] = load_half(block);
-        }
+        packed.nibbles.fetch(block + HEADER);
+        if (FIFTH) packed.high = load_word<F::ALIGNED>(block + HEADER - 4);
+        packed.header = MINIMUM ? load_word<F::ALIGNED>(block) : load_half_bits(block);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned, Portion<2> &out) {
+        out.scale[0] = half_of_bits(packed.header);
+        if (MINIMUM) out.offset[0] = half_of_bits(packed.header >> 16);
+        const GroupWords nibbles = packed.nibbles.words();
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) {
             out.q[0][i] = nibbles.word[i] & LOW_NIBBLES;
             out.q[1][i] = (nibbles.word[i] >> 4) & LOW_NIBBLES;
             if (!FIFTH) continue;
-            out.q[0][i] |= spread_bits<4>(high >> (4 * i));
-            out.q[1][i] |= spread_bits<4>(high >> (4 * i + 16));
+            out.q[0][i] |= spread_bits<4>(packed.high >> (4 * i));
+            out.q[1][i] |= spread_bits<4>(packed.high >> (4 * i + 16));
         }
     }
 };
@@ -81,21 +111,32 @@ template <class F> struct SegmentPortion {
 /// Formats of whole bytes: a lane takes half a segment.
 template <class F, unsigned HEADER> struct BytePortion {
     static constexpr unsigned GROUPS = 1;
+    static constexpr unsigned APART = 0;
     static constexpr bool ONE_SCALE = true;
     static constexpr unsigned OF_BLOCK = F::ELEMENTS / HALF;
     static __device__ __forceinline__ unsigned half(unsigned j, unsigned) { return j; }
 
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned j, Portion<1> &out) {
-        const GroupWords words = load_group<F::ALIGNED>(block + HEADER + HALF * j);
+    struct Packed {
+        PackedGroup<F::ALIGNED> bytes;
+        unsigned header;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned j, Packed &packed) {
+        const uint8_t *block = base + offset;
+        packed.bytes.fetch(base + (offset + HALF * j) + HEADER);
+        packed.header = F::SEGMENTS > 1 ? load_word<F::ALIGNED>(block) : load_half_bits(block);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned, Portion<1> &out) {
+        const GroupWords words = packed.bytes.words();
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) out.q[0][i] = words.word[i];
-        out.scale[0] = F::SEGMENTS > 1 ? __int_as_float(load_word<F::ALIGNED>(block)) : load_half(block);
+        out.scale[0] = F::SEGMENTS > 1 ? __int_as_float(packed.header) : half_of_bits(packed.header);
     }
 };
 
 /// Of a K format: eight portions a block, each of one half of two segments.
 struct PairPortion {
     static constexpr unsigned GROUPS = 2;
+    static constexpr unsigned APART = 1;
     static constexpr bool ONE_SCALE = false;
     static constexpr unsigned OF_BLOCK = 8;
 };
@@ -106,9 +147,9 @@ struct TwoBitPortion : PairPortion {
     static __device__ __forceinline__ unsigned half(unsigned j, unsigned group) {
         return 2 * (j & ~1u) + (j & 1u) + 2 * group;
     }
-    template <unsigned ALIGNED>
-    static __device__ __forceinline__ void two_bits(const uint8_t *qs, unsigned j, Portion<2> &out) {
-        const GroupWords words = load_group<ALIGNED>(qs + 32 * (j / 4) + 16 * (j % 2));
+    /// Where in the two-bit fields the portion's bytes are.
+    static __device__ __forceinline__ unsigned place(unsigned j) { return 32 * (j / 4) + 16 * (j % 2); }
+    static __device__ __forceinline__ void two_bits(const GroupWords &words, unsigned j, Portion<2> &out) {
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) {
             const int word = words.word[i] >> (2 * (j & 2u));
@@ -128,12 +169,21 @@ template <> struct LanePortion<Q8_1> : BytePortion<Q8_1, 4> {};
 template <> struct LanePortion<Q8K> : BytePortion<Q8K, 4> {};
 
 template <> struct LanePortion<Q2K> : TwoBitPortion {
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned j, Portion<2> &out) {
-        two_bits<Q2K::ALIGNED>(block + 16, j, out);
+    struct Packed {
+        PackedGroup<Q2K::ALIGNED> fields;
+        int scales, both;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned j, Packed &packed) {
+        const uint8_t *block = base + offset;
+        packed.fields.fetch(base + (offset + place(j)) + 16);
+        packed.scales = load_word<Q2K::ALIGNED>(base + (offset + 4 * (j / 2)));
+        packed.both = load_word<Q2K::ALIGNED>(block + 80);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned j, Portion<2> &out) {
+        two_bits(packed.fields.words(), j, out);
         // Bytes 0 and 2 once shifted are those of the two segments.
-        const int scales = load_word<Q2K::ALIGNED>(block + 4 * (j / 2)) >> (8 * (j % 2));
-        const int both = load_word<Q2K::ALIGNED>(block + 80);
-        const float d = half_of_bits(both), minimum = half_of_bits(static_cast<unsigned>(both) >> 16);
+        const int scales = packed.scales >> (8 * (j % 2));
+        const float d = half_of_bits(packed.both), minimum = half_of_bits(static_cast<unsigned>(packed.both) >> 16);
         out.scale[0] = d * (scales & 15);
         out.offset[0] = -minimum * ((scales >> 4) & 15);
         out.scale[1] = d * ((scales >> 16) & 15);
@@ -142,16 +192,29 @@ template <> struct LanePortion<Q2K> : TwoBitPortion {
 };
 
 template <> struct LanePortion<Q3K> : TwoBitPortion {
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned j, Portion<2> &out) {
-        two_bits<Q3K::ALIGNED>(block + 32, j, out);
-        const GroupWords high = load_group<Q3K::ALIGNED>(block + 16 * (j % 2));
+    struct Packed {
+        PackedGroup<Q3K::ALIGNED> fields, high;
+        int low_scales, high_scales;
+        unsigned d;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned j, Packed &packed) {
+        const uint8_t *block = base + offset;
+        packed.fields.fetch(base + (offset + place(j)) + 32);
+        packed.high.fetch(base + (offset + 16 * (j % 2)));
+        packed.low_scales = load_word<Q3K::ALIGNED>(base + (offset + 2 * (j & 2u)) + 96);
+        packed.high_scales = load_word<Q3K::ALIGNED>(block + 104);
+        packed.d = load_half_bits(block + 108);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned j, Portion<2> &out) {
+        two_bits(packed.fields.words(), j, out);
         // Bytes 0 and 2 once shifted are those of the two segments.
-        const int low_scales = load_word<Q3K::ALIGNED>(block + 96 + 2 * (j & 2u)) >> (8 * (j % 2) + (j & 4u));
-        const int high_scales = load_word<Q3K::ALIGNED>(block + 104) >> (8 * (j % 2) + 2 * (j / 2));
+        const int low_scales = packed.low_scales >> (8 * (j % 2) + (j & 4u));
+        const int high_scales = packed.high_scales >> (8 * (j % 2) + 2 * (j / 2));
         const int scales = (low_scales & 0x000f000f) | (high_scales & 0x00030003) << 4;
-        const float d = load_half(block + 108);
+        const float d = half_of_bits(packed.d);
         out.scale[0] = d * ((scales & 63) - 32);
         out.scale[1] = d * ((scales >> 16) - 32);
+        const GroupWords high = packed.high.words();
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) {
             const int bits = high.word[i] >> (j & ~1u);
@@ -166,17 +229,28 @@ template <class F> struct NibblePortion : PairPortion {
     static __device__ __forceinline__ unsigned half(unsigned j, unsigned group) {
         return 2 * (j & ~1u) + (j & 1u) + 2 * group;
     }
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned j, Portion<2> &out) {
-        // Blocks are a multiple of 16 bytes, and so is every field: one load each.
-        static_assert(F::BYTES % 16 == 0, "aligned fields");
-        const GroupWords header = load_group<16>(block), nibbles = load_group<16>(block + F::BYTES - 128 + 16 * j);
+    static constexpr bool FIFTH = F::BYTES > 144;
+    // Blocks are a multiple of 16 bytes, and so is every field: one load each.
+    static_assert(F::BYTES % 16 == 0, "aligned fields");
+
+    struct Packed {
+        PackedGroup<16> header, nibbles, fifth;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned j, Packed &packed) {
+        const uint8_t *block = base + offset;
+        packed.header.fetch(block);
+        packed.nibbles.fetch(base + (offset + 16 * j) + (F::BYTES - 128));
+        if (FIFTH) packed.fifth.fetch(base + (offset + 16 * (j % 2)) + 16);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned j, Portion<2> &out) {
+        const GroupWords header = packed.header.words(), nibbles = packed.nibbles.words();
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) {
             out.q[0][i] = nibbles.word[i] & LOW_NIBBLES;
             out.q[1][i] = (nibbles.word[i] >> 4) & LOW_NIBBLES;
         }
-        if (F::BYTES > 144) {
-            const GroupWords fifth = load_group<16>(block + 16 + 16 * (j % 2));
+        if (FIFTH) {
+            const GroupWords fifth = packed.fifth.words();
 #pragma unroll
             for (unsigned i = 0; i < GROUP_WORDS; ++i) {
                 const int bits = fifth.word[i] >> (j & ~1u);
@@ -203,21 +277,42 @@ template <> struct LanePortion<Q5K> : NibblePortion<Q5K> {};
 
 /// Portion 4 n + i has both nibbles of bytes 16 (4 n + i) on of ql: half i % 2 of the segments 4 n + i / 2 and two on.
 template <> struct LanePortion<Q6K> : PairPortion {
+    static constexpr unsigned APART = 2;
     static __device__ __forceinline__ unsigned half(unsigned j, unsigned group) {
         return 2 * (j & 4u) + (j & 3u) + 4 * group;
     }
-    static __device__ __forceinline__ void load(const uint8_t *block, unsigned j, Portion<2> &out) {
-        const GroupWords low = load_group<Q6K::ALIGNED>(block + 16 * j);
-        const GroupWords high = load_group<Q6K::ALIGNED>(block + 128 + 8 * (j & 4u) + 16 * (j % 2));
-        const uint8_t *scales = block + 192 + 2 * (j & 4u) + (j & 3u);
-        const float d = load_half(block + 208);
+    struct Packed {
+        PackedGroup<Q6K::ALIGNED> low, high;
+        int scales[2];
+        unsigned d;
+    };
+    static __device__ __forceinline__ void fetch(const uint8_t *base, unsigned offset, unsigned j, Packed &packed) {
+        const uint8_t *block = base + offset;
+        packed.low.fetch(base + (offset + 16 * j));
+        packed.high.fetch(base + (offset + 8 * (j & 4u) + 16 * (j % 2)) + 128);
+        const uint8_t *scales = base + (offset + 2 * (j & 4u) + (j & 3u)) + 192;
+        packed.scales[0] = static_cast<signed char>(scales[0]);
+        packed.scales[1] = static_cast<signed char>(scales[4]);
+        packed.d = load_half_bits(block + 208);
+    }
+    static __device__ __forceinline__ void unpack(const Packed &packed, unsigned j, Portion<2> &out) {
+        const GroupWords low = packed.low.words(), high = packed.high.words();
+        const float d = half_of_bits(packed.d);
 #pragma unroll
         for (unsigned i = 0; i < GROUP_WORDS; ++i) {
             const int bits = high.word[i] >> (j & 2u);
             out.q[0][i] = (low.word[i] & LOW_NIBBLES) | (bits & 0x03030303) << 4;
             out.q[1][i] = ((low.word[i] >> 4) & LOW_NIBBLES) | (bits & 0x30303030);
         }
-        out.scale[0] = d * static_cast<signed char>(scales[0]);
-        out.scale[1] = d * static_cast<signed char>(scales[4]);
+        out.scale[0] = d * packed.scales[0];
+        out.scale[1] = d * packed.scales[1];
     }
 };
+
+/// Both steps at once.
+template <class F>
+static __device__ __forceinline__ void load_portion(const uint8_t *block, unsigned j, Portion<LanePortion<F>::GROUPS> &out) {
+    typename LanePortion<F>::Packed packed;
+    LanePortion<F>::fetch(block, 0, j, packed);
+    LanePortion<F>::unpack(packed, j, out);
+}

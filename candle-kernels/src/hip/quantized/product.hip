@@ -91,7 +91,7 @@ static __device__ __forceinline__ void add_products(const uint8_t *const *weight
         const unsigned block = p / P::OF_BLOCK, j = p % P::OF_BLOCK;
         Portion<P::GROUPS> w[ROWS];
 #pragma unroll
-        for (unsigned r = 0; r < ROWS; ++r) P::load(weights[r] + static_cast<size_t>(block) * F::BYTES, j, w[r]);
+        for (unsigned r = 0; r < ROWS; ++r) load_portion<F>(weights[r] + static_cast<size_t>(block) * F::BYTES, j, w[r]);
 #pragma unroll
         for (unsigned c = 0; c < COLUMNS; ++c) {
             // Columns beyond the last repeat it: a load that hits the cache instead of a branch.

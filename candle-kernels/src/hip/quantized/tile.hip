@@ -8,37 +8,59 @@
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
 // f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
-#include "tile.h"
 #include "experts.h"
+#include "feed.h"
 
-// Rows of weights, rows of activations, threads, waves of 64 lanes along the rows.
-typedef Shape<64, 32, 128, 2> Small;
-typedef Shape<128, 128, 256, 2> Large;
+// Rows of weights, rows of activations, threads, waves of 64 lanes along the rows, depth, residents, ahead:
+// docs/performance.md. Deeper pieces touch fewer lines of the cache; compute units of gfx9 have 64 KiB of LDS for all
+// workgroups.
+#if defined(__GFX9__)
+typedef Shape<64, 32, 128, 2, 2, 3, true> Small;
+typedef Shape<128, 128, 256, 2, 2, 2, true> Large;
+#elif defined(__NVCC__)
+typedef Shape<64, 32, 128, 2, 4, 4, true> Small;
+typedef Shape<128, 128, 256, 2, 4, 2, false> Large;
+#else
+typedef Shape<64, 32, 128, 2, 4, 4, true> Small;
+typedef Shape<128, 128, 256, 2, 4, 4, true> Large;
+#endif
 
+// On gfx9 room for two waves also keeps the compiler from moving sums to accumulation registers and back.
+#if defined(__NVCC__)
+#define TILE_BOUNDS(S) __launch_bounds__(S::THREADS, S::RESIDENT)
+#else
+#define TILE_BOUNDS(S) __launch_bounds__(S::THREADS) __attribute__((amdgpu_waves_per_eu(S::RESIDENT)))
+#endif
+
+/// Part blockIdx.z of k, `part` segments from `part * blockIdx.z` on, of the tiles of the workgroup's rows. Of several
+/// parts each leaves its results in f32, one matrix after the other.
 template <class F, class S>
-static __device__ __forceinline__ void tile(const void *w, const void *x, void *out, unsigned n,
-                                            unsigned segments, unsigned rows, int type) {
-    __shared__ Pieces<F, S> lds;
+static __device__ __forceinline__ void tile(const void *w, const void *x, void *out, unsigned n, unsigned segments,
+                                            unsigned rows, int type, unsigned part) {
+    __shared__ Piece<F, S> lds;
     const unsigned first_row = blockIdx.x * S::ROWS;
-    // Lines beyond the last repeat it; their results are not stored.
-    const uint8_t *row = weight_row<F>(w, min(first_row + threadIdx.x % S::ROWS, n - 1), segments);
+    const unsigned first = blockIdx.z * part, end = min(first + part, segments);
+    const size_t from = static_cast<size_t>(blockIdx.z) * rows;
     for (unsigned first_column = blockIdx.y * S::COLUMNS; first_column < rows; first_column += gridDim.y * S::COLUMNS) {
-        const unsigned column = min(first_column + (threadIdx.x - S::ROWS) % S::COLUMNS, rows - 1);
+        // Lines beyond the last repeat it; their results are not stored.
+        WeightFeed<F, S> weights(weight_row<F>(w, first_row, segments), n - 1 - first_row, segments);
+        const unsigned last_column = rows - 1 - first_column;
+        ActivationFeed<F, S> activations(ActivationRow(x, first_column, segments).integers, segments,
+                                         [&](unsigned line) { return min(line, last_column); });
         Results<F, S> results;
-        add_tile<F, S>(lds, results, row, ActivationRow(x, column, segments), segments);
+        add_tile<F, S>(lds, results, weights, activations, first, end);
         results.each([&](unsigned row, unsigned column, float value) {
             const unsigned to_row = first_row + row, to_column = first_column + column;
-            if (to_row < n && to_column < rows) {
-                store_float(out, static_cast<size_t>(to_column) * n + to_row, type, value);
-            }
+            if (to_row < n && to_column < rows) store_float(out, (from + to_column) * n + to_row, type, value);
         });
     }
 }
 
 #define TILE(prefix, name, F, S)                                                                                      \
-    extern "C" __global__ __launch_bounds__(S::THREADS) void prefix##_##name(                                         \
-        const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned rows, int type) { \
-        tile<F, S>(w, x, out, n, segments, rows, type);                                                               \
+    extern "C" __global__ TILE_BOUNDS(S) void prefix##_##name(                                                        \
+        const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned rows, int type,              \
+        unsigned part) {                                                                                              \
+        tile<F, S>(w, x, out, n, segments, rows, type, part);                                                         \
     }
 #define TILES(name, F) TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
 FOR_EACH_FORMAT(TILES)
@@ -46,7 +68,7 @@ FOR_EACH_FORMAT(TILES)
 template <class F, class S>
 static __device__ __forceinline__ void moe_tile(const void *w, const void *x, float *out, const Tasks &tasks,
                                                 const ExpertPlan &plan, unsigned n, unsigned segments) {
-    __shared__ Pieces<F, S> lds;
+    __shared__ Piece<F, S> lds;
     __shared__ PlannedLine lines[S::COLUMNS];
     const unsigned first_row = blockIdx.x * S::ROWS;
     for (unsigned number = blockIdx.y; number < plan.most_groups; number += gridDim.y) {
@@ -56,10 +78,11 @@ static __device__ __forceinline__ void moe_tile(const void *w, const void *x, fl
             lines[threadIdx.x] = tasks.planned(plan.order[group.first + min(threadIdx.x, group.count - 1)]);
         }
         __syncthreads();
-        const size_t row = static_cast<size_t>(group.expert) * n + min(first_row + threadIdx.x % S::ROWS, n - 1);
-        const unsigned input = lines[(threadIdx.x - S::ROWS) % S::COLUMNS].input;
+        const size_t first = static_cast<size_t>(group.expert) * n + first_row;
+        WeightFeed<F, S> weights(weight_row<F>(w, first, segments), n - 1 - first_row, segments);
+        ActivationFeed<F, S> activations(x, segments, [&](unsigned line) { return lines[line].input; });
         Results<F, S> results;
-        add_tile<F, S>(lds, results, weight_row<F>(w, row, segments), ActivationRow(x, input, segments), segments);
+        add_tile<F, S>(lds, results, weights, activations, 0, segments);
         results.each([&](unsigned row, unsigned column, float value) {
             const unsigned to_row = first_row + row;
             if (to_row < n && column < group.count) {
@@ -73,7 +96,7 @@ static __device__ __forceinline__ void moe_tile(const void *w, const void *x, fl
 }
 
 #define MOE_TILE(name, F)                                                                                         \
-    extern "C" __global__ __launch_bounds__(Small::THREADS) void moe_tile_##name(                                 \
+    extern "C" __global__ TILE_BOUNDS(Small) void moe_tile_##name(                                 \
         const void *w, const void *x, float *out, Tasks tasks, ExpertPlan plan, unsigned n,            \
         unsigned segments) {                                                                                      \
         moe_tile<F, Small>(w, x, out, tasks, plan, n, segments);                                                  \

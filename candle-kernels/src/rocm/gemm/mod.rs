@@ -135,18 +135,22 @@ impl Plan {
             splits,
             ..
         } = self.args;
-        let elements = u64::from(m) * u64::from(n) * u64::from(batches);
-        (splits > 1).then(|| Parts {
-            room: elements as usize * splits as usize,
-            elements,
-            splits,
-            // Both fit u32: parts are few and small.
-            grid: [
-                elements.div_ceil(THREADS.into()).min(MAX_GRID_X) as u32,
-                1,
-                1,
-            ],
-        })
+        let elements = m as usize * n as usize * batches as usize;
+        (splits > 1).then(|| Parts::of(elements, splits as usize))
+    }
+}
+
+impl Parts {
+    /// Of `count` parts with `elements` elements each.
+    pub fn of(elements: usize, count: usize) -> Self {
+        let groups = (elements as u64).div_ceil(THREADS.into());
+        Self {
+            room: elements * count,
+            elements: elements as u64,
+            // Parts are few.
+            splits: count as u32,
+            grid: [groups.min(MAX_GRID_X) as u32, 1, 1],
+        }
     }
 }
 
