@@ -15,14 +15,15 @@
 // docs/performance.md. Deeper pieces touch fewer lines of the cache; compute units of gfx9 have 64 KiB of LDS for all
 // workgroups.
 #if defined(__GFX9__)
-typedef Shape<64, 32, 128, 2, 2, 3, true> Small;
-typedef Shape<128, 128, 256, 2, 2, 2, true> Large;
+template <class F> using Small = Shape<64, 32, 128, 2, 2, 3, true>;
+template <class F> using Large = Shape<128, 128, 256, 2, 2, 2, true>;
 #elif defined(__NVCC__)
-typedef Shape<64, 32, 128, 2, 4, 4, true> Small;
-typedef Shape<128, 128, 256, 2, 4, 2, false> Large;
+template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
+// A kernel can declare 48 KiB: too few for both scales and both offsets of Q2K's segments.
+template <class F> using Large = Shape<128, 128, 256, 2, Scales<F>::OFFSET && F::HALVES == 2 ? 2 : 4, 2, false>;
 #else
-typedef Shape<64, 32, 128, 2, 4, 4, true> Small;
-typedef Shape<128, 128, 256, 2, 4, 4, true> Large;
+template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
+template <class F> using Large = Shape<128, 128, 256, 2, 4, 4, true>;
 #endif
 
 // On gfx9 room for two waves also keeps the compiler from moving sums to accumulation registers and back.
@@ -57,10 +58,10 @@ static __device__ __forceinline__ void tile(const void *w, const void *x, void *
 }
 
 #define TILE(prefix, name, F, S)                                                                                      \
-    extern "C" __global__ TILE_BOUNDS(S) void prefix##_##name(                                                        \
+    extern "C" __global__ TILE_BOUNDS(S<F>) void prefix##_##name(                                                     \
         const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned rows, int type,              \
         unsigned part) {                                                                                              \
-        tile<F, S>(w, x, out, n, segments, rows, type, part);                                                         \
+        tile<F, S<F>>(w, x, out, n, segments, rows, type, part);                                                      \
     }
 #define TILES(name, F) TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
 FOR_EACH_FORMAT(TILES)
@@ -95,10 +96,9 @@ static __device__ __forceinline__ void moe_tile(const void *w, const void *x, fl
     }
 }
 
-#define MOE_TILE(name, F)                                                                                         \
-    extern "C" __global__ TILE_BOUNDS(Small) void moe_tile_##name(                                 \
-        const void *w, const void *x, float *out, Tasks tasks, ExpertPlan plan, unsigned n,            \
-        unsigned segments) {                                                                                      \
-        moe_tile<F, Small>(w, x, out, tasks, plan, n, segments);                                                  \
+#define MOE_TILE(name, F)                                                                                             \
+    extern "C" __global__ TILE_BOUNDS(Small<F>) void moe_tile_##name(                                                 \
+        const void *w, const void *x, float *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned segments) {      \
+        moe_tile<F, Small<F>>(w, x, out, tasks, plan, n, segments);                                                   \
     }
 FOR_EACH_FORMAT(MOE_TILE)
