@@ -98,7 +98,8 @@ pub fn quantized_document() -> String {
          dense product where the activations have their type, else to the named kernel, which converts as it loads. \
          `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
          fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
-         four int8 elsewhere. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
+         four int8 elsewhere. Where tiles are few, up to eight workgroups share each: every one takes a part of k, and \
+         `gemm_join` adds them. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
          weights to bf16 (up to 256 MiB of them) and take the dense product on matrix cores.\n\n\
          - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \
          the activations to int8 in blocks of 32 with an f32 scale: each is off by at most 1/254 of its block's largest, \
