@@ -59,13 +59,11 @@ fn main() -> candle_core::Result<()> {
     Ok(())
 }
 E2
-models=$target/small-models/outside
-check 'small models' cargo run --quiet "${rocm_build[@]}" --example small-gguf -- "$models" --type f16
 check 'the project builds' cargo build --quiet --manifest-path "$project/Cargo.toml" --target-dir "$target"
 tree=$(cargo tree --quiet --manifest-path "$project/Cargo.toml" --prefix none -e normal)
 says 'the registry has candle-transformers, the checkout candle-core' "$tree"$'\n' $'candle-transformers v0.11.1\n' \
     "candle-core v0.11.1 ($beside/candle-rocm/candle-core)"
-outcome=$(HIP_EMULATOR_PROFILE=$scratch/launches emulated "$arch" "$target/debug/outside" "$models/llama.gguf")
+outcome=$(HIP_EMULATOR_PROFILE=$scratch/launches emulated "$arch" "$target/debug/outside" "$demo_model")
 launches=$(grep -c "\"target\":\"$arch\",\"emulated\":true" "$scratch/launches" || true)
 [ "$launches" -ge 100 ] || fail "FAILED - only $launches kernel launches"
 says "on $arch, $launches launches: $outcome" "$outcome" 'rocm: 5 steps'
