@@ -146,8 +146,8 @@ run_all() {
             api_errors=all
             # Tries what cannot be recorded, which the driver refuses.
             [ "$name" != candle-nn-rocm_recorded ] || api_errors=no
-            step "memcheck-$name" compute-sanitizer --tool memcheck --report-api-errors "$api_errors" --show-backtrace no --error-exitcode 9 --print-limit 20 \
-                "$program" "${skip[@]}"
+            step "memcheck-$name" compute-sanitizer --tool memcheck --show-backtrace no --error-exitcode 9 --print-limit 20 \
+                --report-api-errors "$api_errors" "$program" "${skip[@]}"
             for case in $("$program" --list "${skip[@]}" | sed -n 's/: test$//p'); do
                 step "racecheck-$name-$case" compute-sanitizer --tool racecheck --show-backtrace no --error-exitcode 9 \
                     --print-limit 20 "$program" --exact "$case" --test-threads 1
