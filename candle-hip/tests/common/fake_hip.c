@@ -223,7 +223,7 @@ hip_status hipModuleLaunchKernel(void *function, unsigned gx, unsigned gy, unsig
 static char graph_object, graph_exec_object;
 static int capturing;
 hip_status hipStreamBeginCapture(void *stream, int mode) {
-    if (stream != &stream_object || mode != 1 || capturing) return 1;
+    if (stream != &stream_object || mode != 2 || capturing) return 1;
     capturing = 1;
     return 0;
 }
