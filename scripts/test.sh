@@ -83,9 +83,10 @@ step hip cargo test -p candle-hip
 step emulator cargo test -p hip-emulator
 step nvidia cargo test -p hip-nvidia
 step kernels cargo test -p candle-kernels --no-default-features --features rocm
-step upstream cargo test -p candle-core
+step upstream cargo test -p candle-core -p candle-transformers
 step build $tests/build.sh
 step docs $tests/docs.sh
+step outside $tests/outside.sh "${archs[0]}"
 
 on_target() { # TARGET
     local arch=$1
