@@ -424,7 +424,8 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
         POSITIONS - 1,
     );
     let on_cpu = case.tokens(2, 1)?;
-    says(&["rocm"], &on_cpu[0], &on_cpu[1], &on_cpu[2], 0);
+    let devices = ["on Cpu do not continue a cache", "on Rocm"];
+    says(&devices, &on_cpu[0], &on_cpu[1], &on_cpu[2], 0);
     cache.reset();
     cache.forward(&q, &k, &v, &rotary, 0, None)?;
     let wider = |x: &Tensor| Tensor::cat(&[x, x], 3);

@@ -146,11 +146,14 @@ impl CachedAttention {
         if let Some(room) = &self.room {
             if !room.suits(k) {
                 candle::bail!(
-                    "cached attention: keys of {:?} in {:?} do not continue a cache of {:?} (batch, heads, positions, width) in {:?}",
+                    "cached attention: keys of {:?} in {:?} on {:?} do not continue a cache of {:?} (batch, heads, positions, \
+                     width) in {:?} on {:?}",
                     k.dims(),
                     k.dtype(),
+                    k.device().location(),
                     [batch, room.kv.dims()[2], self.len, room.kv.dims()[4]],
-                    room.kv.dtype()
+                    room.kv.dtype(),
+                    room.kv.device().location()
                 )
             }
             if room.take(self.len, end) {
