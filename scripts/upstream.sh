@@ -240,6 +240,11 @@ export_series() {
     git -C "$dir" log --oneline | cat
 }
 
+# One at a time: two that lay files at once take each other's away.
+mkdir -p $state
+exec 9>$state/lock
+flock 9
+
 case ${1:-} in
 sync) sync ;;
 status) status ;;

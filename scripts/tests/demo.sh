@@ -7,7 +7,9 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/checks.sh"
 arch=$1
 
-answer=$(HIP_EMULATOR_LEDGER=1 scripts/demo.sh --arch "$arch" --prompt 'What is two plus three?' --tokens 20 --kernels default 2>&1)
+answer=$(HIP_EMULATOR_LEDGER=1 scripts/demo.sh --arch "$arch" --prompt 'What is two plus three?' --tokens 20 --kernels default 2>&1) ||
+    fail "FAILED - demo on $arch: exit status $?
+$answer"
 says "demo on $arch: the first line" "$(head -n 1 <<<"$answer")" "$arch" emulated
 says "demo on $arch: the device" "$answer" "device: rocm:0 " "(emulated $arch)"
 says "demo on $arch: the answer" "$answer" 'What is two plus three? Two plus three is five.'
