@@ -27,11 +27,13 @@ const TYPES: [GgmlDType; 12] = [
 ];
 
 type Step = Box<dyn Fn() -> Result<()>>;
+/// Puts a case's operands on the device.
+type Make = Box<dyn FnOnce(&Device) -> Result<Step>>;
 
 /// Something to count.
 pub struct Case {
     pub name: String,
-    make: Box<dyn FnOnce(&Device) -> Result<Step>>,
+    make: Make,
     kernels: ProductKernels,
     /// Beginnings of the names of the kernels that count; empty for all of them.
     counted: &'static [&'static str],
