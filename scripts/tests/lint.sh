@@ -9,4 +9,4 @@ check 'clippy, with rocm' cargo clippy --quiet "${rocm_build[@]}" --lib "${examp
 check 'clippy, own crates' cargo clippy --quiet -p candle-hip -p hip-emulator -p hip-nvidia --all-targets -- -D warnings
 check 'clippy, bench' cargo clippy --quiet -p candle-bench --features rocm --all-targets -- -D warnings
 check 'clippy, kernels' cargo clippy --quiet -p candle-kernels --no-default-features --features rocm --all-targets -- -D warnings
-check 'clippy, feature off' cargo clippy --quiet -p candle-core --lib -- -D warnings
+check 'clippy, feature off' cargo clippy --quiet -p candle-core -p candle-nn --lib -- -D warnings

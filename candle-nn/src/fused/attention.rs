@@ -8,6 +8,7 @@ const STEP: usize = 256;
 
 /// By which angles queries and keys are rotated: cosines and sines for each position, contiguous, in f32, f16 or bf16.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "rocm"), allow(dead_code))] // read by the kernels' side alone
 pub struct Rotary<'a> {
     pub(crate) cos: &'a Tensor,
     pub(crate) sin: &'a Tensor,
@@ -17,6 +18,7 @@ pub struct Rotary<'a> {
 
 /// How heads are normalised before they are rotated.
 #[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(feature = "rocm"), allow(dead_code))] // read by the kernels' side alone
 pub(crate) struct Norms<'a> {
     pub(crate) q: &'a Tensor,
     pub(crate) k: &'a Tensor,
@@ -258,8 +260,7 @@ impl CachedAttention {
             at: 0,
             past: Some(&follow.on_device),
         };
-        let q = Place::source(q)?;
-        let q = q.apply_op3_no_bwd(&Place::source(k)?, &Place::source(v)?, &place)?;
+        let q = place.heads((q, k, v))?;
         let attend = AttendToPast {
             past: &follow.on_device,
             scale: 1.0 / (width as f32).sqrt(),
@@ -275,7 +276,7 @@ impl CachedAttention {
 /// query: among the angles, and in `kv`.
 #[cfg(feature = "rocm")]
 fn place(
-    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    heads: (&Tensor, &Tensor, &Tensor),
     rotary: &Rotary<'_>,
     kv: &Tensor,
     (position, at): (usize, usize),
@@ -288,8 +289,7 @@ fn place(
         at,
         past: None,
     };
-    let q = Place::source(q)?;
-    q.apply_op3_no_bwd(&Place::source(k)?, &Place::source(v)?, &place)
+    place.heads(heads)
 }
 
 #[cfg(not(feature = "rocm"))]

@@ -270,11 +270,16 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     /// The tensor, or a copy where the elements of a head do not lie side by side.
-    pub(crate) fn source(x: &Tensor) -> Result<Tensor> {
+    fn source(x: &Tensor) -> Result<Tensor> {
         match x.stride().last() {
             Some(1) => Ok(x.clone()),
             _ => x.contiguous(),
         }
+    }
+
+    /// Places keys and values; the rotated queries are the result.
+    pub(crate) fn heads(&self, (q, k, v): (&Tensor, &Tensor, &Tensor)) -> Result<Tensor> {
+        Self::source(q)?.apply_op3_no_bwd(&Self::source(k)?, &Self::source(v)?, self)
     }
 }
 
