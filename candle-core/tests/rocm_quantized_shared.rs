@@ -1,12 +1,13 @@
 //! Products that share their activations quantize them once, and never see those of yesterday: whatever changes a tensor in
 //! place, the next product is that of the new elements.
 use candle_core::backend::BackendStorage;
+use candle_core::quantized::rocm::products;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::rocm_backend::hip::counters;
 use candle_core::rocm_backend::kernels;
 use candle_core::{
-    CpuStorage, Device, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Module, Result, RocmStorage,
-    Tensor,
+    CpuStorage, DType, Device, InplaceOp1, InplaceOp2, InplaceOp3, Layout, Module, Result,
+    RocmStorage, Tensor,
 };
 use std::sync::Mutex;
 
@@ -60,6 +61,68 @@ fn activations_are_quantized_once() -> Result<()> {
     assert_eq!(launches(|| q.forward(&part).map(drop))?, 2);
     assert_eq!(q.forward(&part)?.to_vec2::<f32>()?, of_a_copy(&q, &part)?);
     assert_eq!(q.forward(&x)?.to_vec2::<f32>()?, of_a_copy(&q, &x)?);
+    Ok(())
+}
+
+/// Launches by the types of three weights that read the same activations: what is left when these are quantized.
+#[test]
+fn weights_of_one_type_share_a_launch() -> Result<()> {
+    use GgmlDType::{Q4K, Q6K, Q8_0};
+    let _serial = SERIAL.lock().unwrap_or_else(|e| e.into_inner());
+    let quantized = |dtype, n: usize| {
+        let values = Tensor::from_vec(numbers(n * K, 5), (n, K), &Device::Cpu)?;
+        QTensor::quantize_onto(&values, dtype, &rocm()?)
+    };
+    for (types, expected) in [
+        ([Q4K, Q4K, Q4K], 1),
+        ([Q4K, Q4K, Q6K], 2),
+        ([Q4K, Q6K, Q4K], 2),
+        ([Q8_0, Q6K, Q4K], 3),
+    ] {
+        let w = [
+            quantized(types[0], 40)?,
+            quantized(types[1], 9)?,
+            quantized(types[2], 16)?,
+        ];
+        for (rows, together) in [(1, true), (8, true), (9, false)] {
+            let x = activations(rows, 6)?;
+            let several = || products(&[&w[0], &w[1], &w[2]], &x);
+            let mut found = several()?;
+            assert_eq!(found.is_some(), together, "{types:?} {rows}");
+            let again = launches(|| {
+                found = several()?;
+                Ok(())
+            })?;
+            assert_eq!(
+                again,
+                if together { expected } else { 0 },
+                "{types:?} {rows}"
+            );
+            for (found, n) in found.iter().flatten().zip([40, 9, 16]) {
+                assert_eq!(found.dims(), [rows, n]);
+            }
+        }
+    }
+    let w = quantized(Q8_0, 40)?;
+    let four = launches(|| products(&[&w; 4], &activations(2, 7)?).map(drop))?;
+    assert_eq!(four, 3, "the activations, three weights, the fourth");
+    // What belongs to other kernels, or to nobody, is left alone.
+    let x = activations(2, 7)?;
+    let dense = quantized(GgmlDType::F16, 8)?;
+    for (weights, x) in [
+        (&[&w, &dense][..], &x),
+        (&[&w], &x.narrow(1, 0, 32)?),
+        (&[&w], &x.to_device(&Device::Cpu)?),
+        (&[&w], &x.to_dtype(DType::F64)?),
+        (&[&w], &x.flatten_all()?),
+        (&[&w], &x.narrow(0, 0, 0)?),
+    ] {
+        let none = launches(|| {
+            assert!(products(weights, x)?.is_none());
+            Ok(())
+        })?;
+        assert_eq!(none, 0);
+    }
     Ok(())
 }
 

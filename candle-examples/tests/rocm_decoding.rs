@@ -50,8 +50,9 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     // The steps one by one, not as a graph. No other thread reads the environment here.
     std::env::set_var("CANDLE_ROCM_GRAPHS", "0");
     let device = Device::new_rocm(0)?;
-    // Norm of the sum, q, k, v, heads, attention, its result in int8, output; norm of the sum, gate, up, their product, down.
-    let llama = 13;
+    // Norm of the sum; q, k and v; heads; attention, its result in int8, output; norm of the sum; gate and up; their product;
+    // down.
+    let llama = 10;
     let architectures = [
         ("llama", llama),
         // Three biases are added.

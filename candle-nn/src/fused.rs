@@ -1,9 +1,10 @@
 //! Operations of a transformer's layer that a GPU computes in fewer launches than their parts take.
 //!
 //! On rocm each is one launch (attention two or three) for f32, f16 and bf16; everywhere else, and for other types and
-//! layouts, [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
+//! layouts, [`products`], [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
 //! [`crate::ops::rms_norm`] has none anywhere.
-use candle::{Result, Tensor};
+use candle::quantized::QMatMul;
+use candle::{Module, Result, Tensor};
 
 mod attention;
 mod recorded;
@@ -11,6 +12,26 @@ mod recorded;
 pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
 pub use recorded::RecordedStep;
+
+/// `x` times each of `weights`, which read the same activations: queries, keys and values, or gate and up. On rocm one launch
+/// for those of one quantized type, for up to eight rows of `x`; else a product after the other.
+///
+/// # Errors
+/// Those of [`QMatMul::forward`](Module::forward).
+pub fn products<const N: usize>(weights: [&QMatMul; N], x: &Tensor) -> Result<[Tensor; N]> {
+    #[cfg(feature = "rocm")]
+    if let Some(results) = crate::rocm::fused::products(&weights, x)? {
+        if let Ok(results) = <[Tensor; N]>::try_from(results) {
+            return Ok(results);
+        }
+    }
+    let results = weights.iter().map(|w| w.forward(x));
+    let results = results.collect::<Result<Vec<_>>>()?;
+    match results.try_into() {
+        Ok(results) => Ok(results),
+        Err(_) => candle::bail!("products: not {N} results"),
+    }
+}
 
 /// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.
 ///

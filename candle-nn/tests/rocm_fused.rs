@@ -2,7 +2,7 @@
 //! CPU in f64.
 use candle::quantized::{GgmlDType, QMatMul, QTensor};
 use candle::{DType, Device, Module, Result, Tensor, D};
-use candle_nn::fused::{add_rms_norm, silu_mul, CachedAttention, Rotary};
+use candle_nn::fused::{add_rms_norm, products, silu_mul, CachedAttention, Rotary};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -79,6 +79,63 @@ fn silu_mul_rounds_as_its_parts() -> Result<()> {
         there(&numbers(&[4, 2], 5)?, DType::F32)?,
     );
     assert!(silu_mul(&a, &b).is_err(), "other shapes");
+    Ok(())
+}
+
+#[test]
+fn products_together_are_those_of_each() -> Result<()> {
+    use GgmlDType::{F32, Q4K, Q4_0, Q6K};
+    let quantized = |dtype, n: usize, k: usize, seed| {
+        let weights = numbers(&[n, k], seed)?;
+        QMatMul::from_qtensor(QTensor::quantize_onto(&weights, dtype, &rocm()?)?)
+    };
+    let bits = |x: &Tensor| wide(x)?.flatten_all()?.to_vec1::<f64>();
+    // Types of queries, keys and values, and rows of each. Dense weights are multiplied apart.
+    let cases = [
+        ([Q4_0, Q4_0, Q4_0], [64, 7, 1]),
+        ([Q4K, Q4K, Q6K], [33, 16, 16]),
+        ([Q4K, Q6K, Q4K], [5, 6, 9]),
+        ([Q4_0, F32, Q4_0], [8, 8, 8]),
+    ];
+    for dtype in DTYPES {
+        for (types, n) in cases {
+            if types.contains(&F32) && dtype != DType::F32 {
+                continue;
+            }
+            let w = |i: usize| quantized(types[i], n[i], 512, i as u64 + 1);
+            let w = [w(0)?, w(1)?, w(2)?];
+            for rows in [1, 2, 8, 9] {
+                let x = there(&numbers(&[1, rows, 512], 7)?, dtype)?;
+                let found = products([&w[0], &w[1], &w[2]], &x)?;
+                for (w, found) in w.iter().zip(&found) {
+                    // Whatever stands in a workgroup beside it, a row is multiplied in the same order.
+                    let alone = w.forward(&x)?;
+                    assert_eq!(found.dims(), alone.dims());
+                    assert!(found.is_contiguous() && found.dtype() == alone.dtype());
+                    assert_eq!(bits(found)?, bits(&alone)?, "{types:?} {rows} {dtype:?}");
+                }
+            }
+        }
+    }
+    // One weight, more than a launch takes, halves of a row that do not lie side by side, and none.
+    let w = quantized(Q4_0, 10, 64, 1)?;
+    let x = there(&numbers(&[3, 64], 2)?, DType::F32)?;
+    let [one] = products([&w], &x)?;
+    for found in &products([&w; 5], &x)? {
+        assert_eq!(bits(found)?, bits(&one)?);
+    }
+    let apart = there(&numbers(&[64, 3], 2)?, DType::F32)?.t()?;
+    let [found] = products([&w], &apart)?;
+    assert_eq!(bits(&found)?, bits(&w.forward(&apart.contiguous()?)?)?);
+    let [] = products([], &x)?;
+    // Errors are those of the product alone.
+    let short = there(&numbers(&[1, 32], 3)?, DType::F32)?;
+    let message = |e: candle::Error| e.to_string().lines().next().map(str::to_string);
+    let alone = w.forward(&short).map_err(message).unwrap_err();
+    let several = products([&w, &w], &short).map_err(message).unwrap_err();
+    assert_eq!(several, alone);
+    let on_cpu = numbers(&[1, 64], 3)?;
+    assert!(products([&w, &w], &on_cpu).is_err());
     Ok(())
 }
 

@@ -3,6 +3,7 @@ use super::attention::{sdpa_with_past, Scores};
 use crate::fused::{Norms, Rotary};
 use candle::backend::BackendStorage;
 use candle::quantized::rocm::Int8Rows;
+use candle::quantized::QMatMul;
 use candle::rocm_backend::hip::{DevicePtr, KernelArg};
 use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{
@@ -26,6 +27,18 @@ pub(crate) fn takes(operands: &[&Tensor]) -> bool {
         && operands
             .iter()
             .all(|x| x.device().is_rocm() && x.dtype() == dtype && Rows::of(x.layout()).is_some())
+}
+
+/// The products in few launches, or `None` where there is no way to.
+pub(crate) fn products(weights: &[&QMatMul], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+    let quantized = weights.iter().map(|w| match w {
+        QMatMul::QTensor(w) => Some(w.as_ref()),
+        _ => None,
+    });
+    match quantized.collect::<Option<Vec<_>>>() {
+        Some(weights) => candle::quantized::rocm::products(&weights, x),
+        None => Ok(None),
+    }
 }
 
 fn only_on_rocm<T>(op: &str) -> Result<T> {

@@ -2,7 +2,7 @@
 //!
 //! [`QRocmStorage`] holds the blocks as they lie in a GGUF file, followed by zeros: kernels that walk a row in steps
 //! of [`MATRIX_ROW_PADDING`] elements may read past the last row. `types.rs` says which kernel serves which type;
-//! `product.rs` chooses among them for a matrix product, `experts.rs` runs mixtures of experts, `quantize.rs` makes blocks.
+//! `product.rs` chooses among them for a matrix product, `together.rs` makes one launch of several, `experts.rs` runs mixtures of experts, `quantize.rs` makes blocks.
 //! `lookup.rs` turns blocks into numbers. Bytes reach the device through the page-locked buffers of `staging.rs`.
 use super::{GgmlDType, GgmlType, QStorage, QTensor};
 use crate::rocm_backend::{RocmBuffer, Stretch};
@@ -19,6 +19,7 @@ mod product;
 mod quantize;
 mod staging;
 mod tile;
+mod together;
 mod types;
 
 pub use document::quantized_document;
@@ -26,6 +27,7 @@ pub use experts::{moe_gemm, moe_gemm_gguf, SortedTokens};
 pub use product::{set_force_dmmv, set_product_kernels, ProductKernels};
 use staging::Staging;
 pub use staging::STAGING_BYTES;
+pub use together::products;
 
 /// Elements by which rows are padded for the kernels.
 pub const MATRIX_ROW_PADDING: usize = 512;

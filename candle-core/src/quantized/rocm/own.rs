@@ -3,11 +3,12 @@
 //! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
 //! and give f32, f16 and bf16 without a conversion in between.
 use super::tile::Tile;
+use super::types;
 use super::QRocmStorage;
 use crate::backend::BackendStorage;
 use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmBuffer, RocmError, Stretch};
 use crate::{DType, Result, RocmDevice, RocmStorage};
-use candle_hip::DevicePtr;
+use candle_hip::{DevicePtr, KernelArg};
 use std::sync::Arc;
 
 /// `WARP` and `SEGMENT` of the kernels' headers.
@@ -31,6 +32,8 @@ pub(super) static DENSE_TILE: Tile = Tile {
 };
 /// The most rows of activations of the vector kernels.
 pub(super) const MOST_VECTOR_ROWS: usize = 8;
+/// `MOST_WEIGHTS` of product.hip: that a vector kernel multiplies with the same activations.
+pub(super) const MOST_WEIGHTS: usize = 3;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
 pub(super) const MOST_GRID_Y: usize = u16::MAX as usize;
 
@@ -121,6 +124,42 @@ impl Activations {
     }
 }
 
+/// `Weights` of product.hip, byte for byte.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+struct Weights {
+    of: [DevicePtr; MOST_WEIGHTS],
+    out: [DevicePtr; MOST_WEIGHTS],
+    rows: [u32; MOST_WEIGHTS],
+    padding: u32,
+}
+const _: () = assert!(size_of::<Weights>() == 64);
+
+// SAFETY: `repr(C)` without padding of the compiler's, laid out as the kernel's struct.
+unsafe impl KernelArg for Weights {}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self {
+            of: [DevicePtr::NULL; MOST_WEIGHTS],
+            out: [DevicePtr::NULL; MOST_WEIGHTS],
+            rows: [0; MOST_WEIGHTS],
+            padding: 0,
+        }
+    }
+}
+
+impl Weights {
+    /// With the `n` rows of `w` as number `i`.
+    fn with(mut self, i: usize, w: &QRocmStorage, n: usize, out: &RocmStorage) -> Result<Self> {
+        let Ok(rows) = u32::try_from(n) else {
+            crate::bail!("quantized matmul: {n} rows of the weights are more than a kernel counts")
+        };
+        (self.of[i], self.out[i], self.rows[i]) = (w.ptr(), out.ptr_at(0), rows);
+        Ok(self)
+    }
+}
+
 /// A vector kernel of product.hip.
 struct Vector {
     /// The rows of activations that it is compiled for, as they stand in its name.
@@ -189,18 +228,67 @@ fn multiply(
         unsafe { tile.multiply(w, name, p, x.ptr(), &out) }?;
         return Ok(out);
     }
+    let weights = Weights::default().with(0, w, p.n, &out)?;
+    vector(device, name, &weights, p, x, dtype)?;
+    Ok(out)
+}
+
+/// The products of up to [`MOST_WEIGHTS`] weights of one type, each with its rows, in one launch of the vector kernel. `k` is a
+/// whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty.
+pub(super) fn products(
+    parts: &[(&QRocmStorage, usize)],
+    rows: usize,
+    k: usize,
+    x: &RocmStorage,
+    start: usize,
+) -> Result<Vec<RocmStorage>> {
+    let (device, dtype) = (x.device(), x.dtype());
+    let Some(name) = parts.first().and_then(|(w, _)| types::row(w.dtype).own) else {
+        crate::bail!("quantized products: no weights, or of a type without kernels")
+    };
+    let activations = Activations::of(x, start, rows, k)?;
+    let (mut weights, mut outs) = (Weights::default(), Vec::with_capacity(parts.len()));
+    for (i, (w, n)) in parts.iter().enumerate() {
+        let out = RocmStorage::uninit(device, rows * n, dtype)?;
+        weights = weights.with(i, w, *n, &out)?;
+        outs.push(out);
+    }
+    let n = parts.iter().map(|(_, n)| n).sum();
+    vector(
+        device,
+        name,
+        &weights,
+        &Product { rows, n, k },
+        &activations,
+        dtype,
+    )?;
+    Ok(outs)
+}
+
+/// A vector kernel; `p.n` counts the rows of all weights.
+fn vector(
+    device: &RocmDevice,
+    name: &'static str,
+    weights: &Weights,
+    p: &Product,
+    x: &Activations,
+    dtype: DType,
+) -> Result<()> {
     let vector = Vector::of(p.rows);
     let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
-    let launch = launch.groups(p.n.div_ceil(vector.rows))?.block(WORKGROUP);
-    let launch = launch.arg(w.ptr()).arg(x.ptr()).arg(out.ptr_at(0));
+    let groups = weights
+        .rows
+        .iter()
+        .map(|n| (*n as usize).div_ceil(vector.rows));
+    let launch = launch.groups(groups.sum())?.block(WORKGROUP);
     let launch = launch
-        .int("rows of the weights", p.n)?
+        .arg(*weights)
+        .arg(x.ptr())
         .int("k", p.k / SEGMENT)?
         .int("rows", p.rows)?
         .arg(float_type(dtype)?);
-    // SAFETY: `p` was checked against the weights, the activations and the result have its sizes.
-    unsafe { launch.run() }?;
-    Ok(out)
+    // SAFETY: `p` was checked against the weights, the activations and the results have its sizes.
+    unsafe { launch.run() }
 }
 
 /// The product with dense weights of another type than the activations'; the result in the type of the activations.
@@ -277,6 +365,7 @@ mod tests {
             assert_eq!(vector.rows, if columns == 2 { 2 } else { 4 });
         }
         holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
+        holds(&product, "MOST_WEIGHTS", MOST_WEIGHTS as u32);
         for text in [&product, &dense] {
             holds(text, "WARPS", WARPS);
         }

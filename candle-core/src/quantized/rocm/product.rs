@@ -150,6 +150,18 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
     }
 }
 
+/// Whether `dispatch` takes the vector kernel of own.rs.
+pub(super) fn by_vector(w: &QRocmStorage, p: &Product) -> bool {
+    types::row(w.dtype).own.is_some()
+        && (1..=own::MOST_VECTOR_ROWS).contains(&p.rows)
+        && p.n > 0
+        && p.k > 0
+        && p.k.is_multiple_of(w.dtype.block_size())
+        && !FORCE_DMMV.load(Ordering::Relaxed)
+        && PRODUCT_KERNELS.load(Ordering::Relaxed) == ProductKernels::Own as u8
+        && w.expect_elements(p.n * p.k, "quantized matmul").is_ok()
+}
+
 /// The product with dequantized weights, in f32: for `set_force_dmmv`, and for rows that are no whole blocks.
 fn dequantized(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Result<RocmStorage> {
     let weights = w.dequantize(p.n * p.k)?;

@@ -1,7 +1,8 @@
 // Products of a few rows of activations with quantized weights; those of many are in tile.hip. The host side (launch
 // geometry, choice among them) is candle-core/src/quantized/rocm/own.rs.
 //
-//   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations: a workgroup for each few rows of the weights
+//   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations, with up to three weights that read the same ones (queries, keys
+//                 and values; gate and up): a workgroup for each few rows of the weights
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device: likewise
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
@@ -103,12 +104,13 @@ static __device__ __forceinline__ void add_products(const uint8_t *const *weight
     }
 }
 
-/// The products of the workgroup's ROWS of `n` rows of weights, those of matrix number `matrix`, with `columns` rows of
+/// The products of the ROWS of `n` rows of weights that are number `group`, of matrix number `matrix`, with `columns` rows of
 /// activations. Calls `store(row, column, value)` in one thread for each. All threads of WARPS warps call it.
 template <class F, unsigned COLUMNS, unsigned ROWS, class T>
 static __device__ __forceinline__ void multiply_rows(const void *w, size_t matrix, const void *x, size_t first_column,
-                                                     unsigned n, unsigned segments, unsigned columns, T store) {
-    const unsigned first = blockIdx.x * ROWS;
+                                                     unsigned group, unsigned n, unsigned segments, unsigned columns,
+                                                     T store) {
+    const unsigned first = group * ROWS;
     const uint8_t *weights[ROWS];
     // Rows beyond the last repeat it and are not stored.
 #pragma unroll
@@ -138,13 +140,43 @@ static __device__ __forceinline__ void multiply_rows(const void *w, size_t matri
 
 // ---- vec --------------------------------------------------------------------------------------------------------
 
-#define VEC(name, F, COLUMNS)                                                                                        \
-    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(                                        \
-        const void *w, const void *x, void *out, unsigned n, unsigned segments, unsigned columns, int type) {        \
-        multiply_rows<F, COLUMNS, VecShape<COLUMNS>::ROWS>(                                                          \
-            w, 0, x, 0, n, segments, columns, [&](unsigned row, unsigned column, float value) {                      \
-                store_float(out, static_cast<size_t>(column) * n + row, type, value);                                \
-            });                                                                                                      \
+constexpr unsigned MOST_WEIGHTS = 3;
+
+/// Weights [rows, k] that are multiplied with the same activations, passed by value; those without rows are not there.
+struct Weights {
+    const void *of[MOST_WEIGHTS];
+    void *out[MOST_WEIGHTS];
+    unsigned rows[MOST_WEIGHTS];
+    unsigned padding;
+};
+static_assert(sizeof(Weights) == 64, "as the host packs it");
+
+/// Workgroups take the rows of one matrix after the other, each beginning with one of its own.
+template <class F, unsigned COLUMNS>
+static __device__ __forceinline__ void vec(const Weights &weights, const void *x, unsigned segments, unsigned columns,
+                                           int type) {
+    constexpr unsigned ROWS = VecShape<COLUMNS>::ROWS;
+    unsigned group = blockIdx.x, matrix = 0;
+#pragma unroll
+    for (unsigned i = 0; i + 1 < MOST_WEIGHTS; ++i) {
+        const unsigned groups = (weights.rows[i] + ROWS - 1) / ROWS;
+        if (matrix != i || group < groups) continue;
+        group -= groups;
+        matrix = i + 1;
+    }
+    const unsigned n = weights.rows[matrix];
+    void *out = weights.out[matrix];
+    multiply_rows<F, COLUMNS, ROWS>(weights.of[matrix], 0, x, 0, group, n, segments, columns,
+                                    [&](unsigned row, unsigned column, float value) {
+                                        store_float(out, static_cast<size_t>(column) * n + row, type, value);
+                                    });
+}
+
+#define VEC(name, F, COLUMNS)                                                                                       \
+    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(Weights weights, const void *x,        \
+                                                                             unsigned segments, unsigned columns, \
+                                                                             int type) {                            \
+        vec<F, COLUMNS>(weights, x, segments, columns, type);                                                       \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
@@ -167,7 +199,7 @@ static __device__ __forceinline__ void moe(const void *w, const void *x, float *
             if (threadIdx.x == 0 && row < n) tasks.refuse(t, task, out, n, row);
             continue;
         }
-        multiply_rows<F, 1, MOE_ROWS>(w, task.expert, x, task.input, n, segments, 1,
+        multiply_rows<F, 1, MOE_ROWS>(w, task.expert, x, task.input, blockIdx.x, n, segments, 1,
                                       [&](unsigned row, unsigned, float value) {
                                           out[static_cast<size_t>(task.output) * n + row] = task.scale * value;
                                       });
