@@ -1,45 +1,27 @@
 //! What a decoded token asks of the HIP runtime: so many launches for each layer, the token's number to the device, and
 //! nothing else. The counters are the process's, so this file holds one test.
 use anyhow::{Context, Result};
-use candle::quantized::{gguf_file, GgmlDType};
+use candle::quantized::GgmlDType;
 use candle::rocm_backend::hip::{counters, Counters};
 use candle::{Device, Tensor, D};
-use candle_transformers::models as m;
-use std::io::Cursor;
 
 #[allow(dead_code)]
 #[path = "../examples/small-gguf/architectures.rs"]
 mod architectures;
+#[path = "rocm_support/loading.rs"]
+mod loading;
 #[allow(dead_code)]
 #[path = "../examples/small-gguf/models.rs"]
 mod models;
 #[path = "../examples/small-gguf/vocabulary.rs"]
 mod vocabulary;
 
-type Model = Box<dyn FnMut(&Tensor, usize) -> candle::Result<Tensor>>;
-
-fn load(architecture: &str, device: &Device) -> Result<Model> {
+fn small(architecture: &str, device: &Device) -> Result<loading::Model> {
     let all = architectures::ARCHITECTURES;
     let row = all.iter().find(|row| row.name == architecture);
     let sketch = (row.context("not in the table")?.describe)();
     let file = models::gguf(architecture, &sketch, models::Weights::All(GgmlDType::Q8_0))?;
-    let mut reader = Cursor::new(&file[..]);
-    let content = gguf_file::Content::read(&mut reader)?;
-    let r = &mut reader;
-    Ok(match architecture {
-        "llama" => {
-            let mut model = m::quantized_llama::ModelWeights::from_gguf(content, r, device)?;
-            Box::new(move |tokens, at| model.forward(tokens, at))
-        }
-        "qwen2" => {
-            let mut model = m::quantized_qwen2::ModelWeights::from_gguf(content, r, device)?;
-            Box::new(move |tokens, at| model.forward(tokens, at))
-        }
-        _ => {
-            let mut model = m::quantized_qwen3::ModelWeights::from_gguf(content, r, device)?;
-            Box::new(move |tokens, at| model.forward(tokens, at))
-        }
-    })
+    loading::load(architecture, &file, device)
 }
 
 /// Layers of the small models.
@@ -63,7 +45,7 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     // The embedding, its norm's result in int8, the norm of the last sum, logits, the likeliest.
     let around = 5;
     for (architecture, each) in architectures {
-        let mut model = load(architecture, &device)?;
+        let mut model = small(architecture, &device)?;
         let mut at = 0;
         let mut decode = |tokens: &[u32]| -> Result<u32> {
             let input = Tensor::new(tokens, &device)?.unsqueeze(0)?;
