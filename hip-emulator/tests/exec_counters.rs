@@ -10,6 +10,8 @@ struct Names {
     target: &'static str,
     load_pair: &'static str,
     load: &'static str,
+    /// Sixteen bytes.
+    load_wide: &'static str,
     store: &'static str,
     store_wide: &'static str,
     lds_store: &'static str,
@@ -22,11 +24,11 @@ struct Names {
 
 #[rustfmt::skip]
 const NAMES: &[Names] = &[
-    Names { target: "gfx90a", load_pair: "s_load_dwordx2", load: "global_load_dword", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "v_mfma_f32_4x4x4f16 v[28:31], v[16:17], v[18:19], v[28:31]", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
-    Names { target: "gfx942", load_pair: "s_load_dwordx2", load: "global_load_dword", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "v_mfma_f32_4x4x4_16b_f16 v[28:31], v[16:17], v[18:19], v[28:31]", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
-    Names { target: "gfx1030", load_pair: "s_load_dwordx2", load: "global_load_dword", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
-    Names { target: "gfx1100", load_pair: "s_load_b64", load: "global_load_b32", store: "global_store_b32", store_wide: "global_store_b128", lds_store: "ds_store_b32", lds_store_wide: "ds_store_b128", matrix: "v_wmma_i32_16x16x16_iu4 v[24:31], v[16:17], v[18:19], v[24:31]", dot: "v_dot4_i32_iu8 v9, v10, v11, v9" },
-    Names { target: "gfx1201", load_pair: "s_load_b64", load: "global_load_b32", store: "global_store_b32", store_wide: "global_store_b128", lds_store: "ds_store_b32", lds_store_wide: "ds_store_b128", matrix: "v_wmma_i32_16x16x16_iu4 v[24:31], v16, v18, v[24:31]", dot: "v_dot4_i32_iu8 v9, v10, v11, v9" },
+    Names { target: "gfx90a", load_pair: "s_load_dwordx2", load: "global_load_dword", load_wide: "global_load_dwordx4", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "v_mfma_f32_4x4x4f16 v[28:31], v[16:17], v[18:19], v[28:31]", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
+    Names { target: "gfx942", load_pair: "s_load_dwordx2", load: "global_load_dword", load_wide: "global_load_dwordx4", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "v_mfma_f32_4x4x4_16b_f16 v[28:31], v[16:17], v[18:19], v[28:31]", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
+    Names { target: "gfx1030", load_pair: "s_load_dwordx2", load: "global_load_dword", load_wide: "global_load_dwordx4", store: "global_store_dword", store_wide: "global_store_dwordx4", lds_store: "ds_write_b32", lds_store_wide: "ds_write_b128", matrix: "", dot: "v_dot4_i32_i8 v9, v10, v11, v9" },
+    Names { target: "gfx1100", load_pair: "s_load_b64", load: "global_load_b32", load_wide: "global_load_b128", store: "global_store_b32", store_wide: "global_store_b128", lds_store: "ds_store_b32", lds_store_wide: "ds_store_b128", matrix: "v_wmma_i32_16x16x16_iu4 v[24:31], v[16:17], v[18:19], v[24:31]", dot: "v_dot4_i32_iu8 v9, v10, v11, v9" },
+    Names { target: "gfx1201", load_pair: "s_load_b64", load: "global_load_b32", load_wide: "global_load_b128", store: "global_store_b32", store_wide: "global_store_b128", lds_store: "ds_store_b32", lds_store_wide: "ds_store_b128", matrix: "v_wmma_i32_16x16x16_iu4 v[24:31], v16, v18, v[24:31]", dot: "v_dot4_i32_iu8 v9, v10, v11, v9" },
 ];
 
 const LDS: u32 = 8192;
@@ -43,6 +45,11 @@ fn assembly(target: &str, body: &str) -> String {
 /// Counters, and the profile's line, of one workgroup of two waves, `v0` the lane's number in its wave and `v1`
 /// four times that. The first two vector and one scalar instructions, and the wait, are this frame's.
 fn count(names: &Names, body: &str) -> (Counters, String) {
+    count_groups(names, body, 1)
+}
+
+/// The same of several workgroups, which all do the same.
+fn count_groups(names: &Names, body: &str, groups: u32) -> (Counters, String) {
     let wait = if names.target == "gfx1201" {
         "s_wait_kmcnt 0x0"
     } else {
@@ -55,7 +62,11 @@ fn count(names: &Names, body: &str) -> (Counters, String) {
     );
     let machine = Machine::assembled(&assembly(names.target, &source), names.target);
     let out = machine.zeros::<u32>(64 * 64);
-    machine.profiled("counted", 2 * wave(names.target) as u32, &(&out).into())
+    machine.profiled(
+        "counted",
+        [groups, 2 * wave(names.target) as u32],
+        &(&out).into(),
+    )
 }
 
 /// The counters without the frame's own instructions: per wave one scalar load, two vector operations, a wait
@@ -141,7 +152,43 @@ fn bytes_and_lines_are_those_of_the_active_lanes() {
         assert_eq!(traffic.global_bytes_loaded, 2 * 16 * 4, "{}", names.target);
         let lines = 4 * lanes / 64 + lanes + 4 + 1;
         assert_eq!(traffic.global_lines, 2 * lines, "{}", names.target);
+        // The stores 64 bytes apart touch each line that the others do, in both waves.
+        let moved = (traffic.distinct_bytes_loaded, traffic.distinct_bytes_stored);
+        assert_eq!(moved, (64, 64 * lanes), "{}", names.target);
         assert_eq!(traffic.lds_bank_conflicts, 0);
+    }
+}
+
+#[test]
+fn distinct_bytes_are_those_of_lines_touched_once_or_often() {
+    for names in NAMES {
+        let add = match names.target {
+            "gfx1100" | "gfx1201" => "global_atomic_add_u32",
+            _ => "global_atomic_add",
+        };
+        // Sixteen bytes of lanes 0 and 1, across the end of line 0; eight bytes by a scalar load in line 20 and four
+        // in line 21, by two loads; one word of line 30 by atomics, which load and store; a store to line 40.
+        let body = format!(
+            "  v_mov_b32 v2, 0xa00\n  {store} v2, v0, s[4:5]\n\
+             \n  {pair} s[8:9], s[4:5], 0x500\n  {pair} s[8:9], s[4:5], 0x53c\n\
+             \n  v_mov_b32 v2, 0x780\n  {add} v2, v0, s[4:5]\n\
+             \n  s_mov_b32 exec_lo, 3\n  {high}\n  v_lshlrev_b32 v2, 4, v0\n  {plus} v2, 56, v2\n  {load} v[12:15], v2, s[4:5]",
+            store = names.store,
+            pair = names.load_pair,
+            high = if wave(names.target) == 64 { "s_mov_b32 exec_hi, 0" } else { "" },
+            plus = if is_gfx9(names.target) { "v_add_u32" } else { "v_add_nc_u32" },
+            load = names.load_wide,
+        );
+        for groups in [1, 50] {
+            let (counters, line) = count_groups(names, &body, groups);
+            let traffic = counters.traffic;
+            let asked = 2 * u64::from(groups) * (2 * 16 + 4 * wave(names.target) as u64);
+            assert_eq!(traffic.global_bytes_loaded, asked, "{}", names.target);
+            let moved = (traffic.distinct_bytes_loaded, traffic.distinct_bytes_stored);
+            assert_eq!(moved, (64 * 5, 64 * 2), "{} {groups}", names.target);
+            let field = format!("\"distinct_bytes_loaded\":{}", 64 * 5);
+            assert!(line.contains(&field), "{line}");
+        }
     }
 }
 
@@ -187,7 +234,7 @@ fn counted_alone(names: &Names, body: &str) -> Counters {
     let machine = Machine::assembled(&assembly(names.target, &source), names.target);
     let out = machine.zeros::<u32>(1);
     machine
-        .profiled("counted", wave(names.target) as u32, &(&out).into())
+        .profiled("counted", [1, wave(names.target) as u32], &(&out).into())
         .0
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Heading, and the number of a profile's line that is summed up (the last three: the largest).
-const COLUMNS: [(&str, &str); 16] = [
+const COLUMNS: [(&str, &str); 18] = [
     ("instructions", "instructions"),
     ("valu", "valu"),
     ("packed", "packed"),
@@ -21,12 +21,14 @@ const COLUMNS: [(&str, &str); 16] = [
     ("loaded B", "global_bytes_loaded"),
     ("stored B", "global_bytes_stored"),
     ("lines", "global_lines"),
+    ("moved in B", "distinct_bytes_loaded"),
+    ("moved out B", "distinct_bytes_stored"),
     ("conflicts", "lds_bank_conflicts"),
     ("vgprs", "vgprs"),
     ("waves/simd", "waves_per_simd"),
 ];
 /// Columns from here on describe the kernel and do not add up.
-const RESOURCES: usize = 14;
+const RESOURCES: usize = 16;
 
 #[derive(Default)]
 struct Row {

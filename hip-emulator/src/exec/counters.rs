@@ -67,7 +67,7 @@ impl Counters {
     }
 
     /// The counters by the names that the profile gives them.
-    pub fn named(&self) -> [(&'static str, u64); 17] {
+    pub fn named(&self) -> [(&'static str, u64); 19] {
         [
             ("instructions", self.instructions),
             ("valu", self.valu),
@@ -85,6 +85,8 @@ impl Counters {
             ("global_bytes_loaded", self.traffic.global_bytes_loaded),
             ("global_bytes_stored", self.traffic.global_bytes_stored),
             ("global_lines", self.traffic.global_lines),
+            ("distinct_bytes_loaded", self.traffic.distinct_bytes_loaded),
+            ("distinct_bytes_stored", self.traffic.distinct_bytes_stored),
             ("lds_bank_conflicts", self.traffic.lds_bank_conflicts),
         ]
     }
@@ -109,6 +111,8 @@ impl AddAssign for Counters {
         mine.global_bytes_loaded += others.global_bytes_loaded;
         mine.global_bytes_stored += others.global_bytes_stored;
         mine.global_lines += others.global_lines;
+        mine.distinct_bytes_loaded += others.distinct_bytes_loaded;
+        mine.distinct_bytes_stored += others.distinct_bytes_stored;
         mine.lds_bank_conflicts += others.lds_bank_conflicts;
     }
 }

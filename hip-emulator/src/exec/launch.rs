@@ -1,6 +1,7 @@
 //! One launch: workgroups spread over threads, the waves of a workgroup taking turns on one.
 
 use super::counters::Counters;
+use super::lines::Touched;
 use super::program::Program;
 use super::watch::Watched;
 use super::worker::Worker;
@@ -77,6 +78,7 @@ impl Launch<'_> {
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         result.counters += counters;
+        result.touched.merge(worker.touched());
         // Of several faults, the one of the lowest workgroup is reported.
         if let Some((index, fault)) = fault {
             if result
@@ -93,6 +95,7 @@ impl Launch<'_> {
 #[derive(Default)]
 struct Outcome {
     counters: Counters,
+    touched: Touched,
     fault: Option<(u64, Fault)>,
 }
 
@@ -154,6 +157,11 @@ pub fn run_counting(
         .unwrap_or_else(|poisoned| poisoned.into_inner());
     match outcome.fault {
         Some((_, fault)) => Err(fault),
-        None => Ok(outcome.counters),
+        None => {
+            let mut counters = outcome.counters;
+            counters.traffic.distinct_bytes_loaded = outcome.touched.bytes_loaded();
+            counters.traffic.distinct_bytes_stored = outcome.touched.bytes_stored();
+            Ok(counters)
+        }
     }
 }

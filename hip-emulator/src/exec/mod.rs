@@ -55,6 +55,7 @@ mod float;
 mod initial;
 mod lanes;
 mod launch;
+mod lines;
 mod lower;
 mod matrix;
 mod memory;

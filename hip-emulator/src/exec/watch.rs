@@ -4,11 +4,13 @@
 //!
 //! With profiling on, the same hook counts bytes, cache lines and bank conflicts.
 
+use super::lines::{Touched, LINE};
 use super::program::Op;
 use super::shadow::{Found, Shadow, SEVERAL};
 use super::wave::Wave;
 use super::word::LANES;
 use crate::fault::{Access, FaultKind};
+use crate::memory::Snapshot;
 
 /// The checks that `HIP_EMULATOR_CHECK` names, on unless it says otherwise.
 const NAMES: &[(&str, u8)] = &[
@@ -25,8 +27,6 @@ const BARRIER: u8 = 8;
 
 /// Banks of LDS, four bytes wide each, that one pass of 32 lanes can use at once.
 const BANKS: usize = 32;
-/// Bytes of a cache line, as counted.
-const LINE: u64 = 64;
 
 /// What is watched in a launch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,11 @@ pub struct Traffic {
     pub global_bytes_stored: u64,
     /// Distinct 64-byte lines of each instruction and wave, summed.
     pub global_lines: u64,
+    /// 64-byte lines that the launch loads from at least once, in bytes: what a card with caches for all of it would read
+    /// from its memory. Scalar loads included, kernel arguments not. Known at the launch's end.
+    pub distinct_bytes_loaded: u64,
+    /// The same of stores.
+    pub distinct_bytes_stored: u64,
     /// Passes of 32 banks that LDS accesses need beyond their first.
     pub lds_bank_conflicts: u64,
 }
@@ -109,6 +114,7 @@ pub struct Watch {
     watched: Watched,
     pub shadow: Shadow,
     pub traffic: Traffic,
+    pub touched: Touched,
 }
 
 impl Watch {
@@ -124,6 +130,7 @@ impl Watch {
             watched,
             shadow: Shadow::new(words, has(UNINITIALISED), has(RACE) && waves > 1),
             traffic: Traffic::default(),
+            touched: Touched::default(),
         }
     }
 
@@ -259,7 +266,33 @@ pub unsafe fn global(
         if previous != Some(*line) {
             watch.traffic.global_lines += 1;
             previous = Some(*line);
+            touch(watch, wave.launch().memory, *line, access);
         }
+    }
+}
+
+/// Notes a line that is touched, unless it is of the launch's own arguments.
+fn touch(watch: &mut Watch, memory: &Snapshot, line: u64, access: Access) {
+    if memory.is_argument(line * LINE) {
+        return;
+    }
+    if access != Access::Store {
+        watch.touched.load(line);
+    }
+    if access != Access::Load {
+        watch.touched.store(line);
+    }
+}
+
+/// Notes the lines of a scalar load of `bytes` bytes, not zero.
+///
+/// # Safety
+/// The wave's watch is its worker's.
+pub unsafe fn scalar(wave: &mut Wave, address: u64, bytes: u64) {
+    // SAFETY: the caller's promise; nothing else refers to the watch meanwhile.
+    let watch = unsafe { &mut *wave.watch };
+    for line in address / LINE..=(address + bytes - 1) / LINE {
+        touch(watch, wave.launch().memory, line, Access::Load);
     }
 }
 

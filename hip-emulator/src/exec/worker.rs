@@ -3,6 +3,7 @@
 use super::counters::Counters;
 use super::initial;
 use super::launch::Launch;
+use super::lines::Touched;
 use super::program::Program;
 use super::watch::Watch;
 use super::wave::{Raised, State, Wave, Window, NO_WINDOW};
@@ -108,6 +109,11 @@ impl<'a> Worker<'a> {
             }
         }
         counters
+    }
+
+    /// The lines that the groups run so far touched.
+    pub fn touched(&self) -> &Touched {
+        &self.watch.touched
     }
 
     /// The wave `number` of the group, with its initial registers.

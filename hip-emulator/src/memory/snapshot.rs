@@ -81,6 +81,14 @@ impl Snapshot {
             .filter(|region| region.start <= address)
     }
 
+    /// Whether `address` lies in the launch's kernel arguments or dispatch packet, which start at a
+    /// multiple of 256 bytes.
+    pub fn is_argument(&self, address: u64) -> bool {
+        self.launch
+            .as_ref()
+            .is_some_and(|block| (block.start()..block.end()).contains(&address))
+    }
+
     /// Whether the aligned word at `address` is device memory that nothing has written yet.
     pub fn is_unwritten(&self, address: u64) -> bool {
         self.memory

@@ -221,15 +221,20 @@ impl Machine {
         self.launch(&self.function(name), grid, block, arguments)
     }
 
-    /// Counters of a launch of one workgroup of `items`, and the line that the profile says about it.
-    pub fn profiled(&self, name: &str, items: u32, pointer: &Argument) -> (Counters, String) {
+    /// Counters of a launch of `groups` workgroups of `items`, and the line that the profile says about it.
+    pub fn profiled(
+        &self,
+        name: &str,
+        [groups, items]: [u32; 2],
+        pointer: &Argument,
+    ) -> (Counters, String) {
         let Argument::Pointer(buffer) = pointer else {
             panic!("a pointer is wanted")
         };
         let file = scratch_file("profile.json");
         let recorder = Recorder::new(false, Some(&file)).unwrap();
         let request = Request {
-            grid: [1, 1, 1],
+            grid: [groups, 1, 1],
             block: [items, 1, 1],
             dynamic_lds: 0,
             arguments: Arguments::Packed(&buffer.address().to_le_bytes()),

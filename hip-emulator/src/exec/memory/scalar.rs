@@ -3,6 +3,7 @@
 use super::space::admit;
 use crate::exec::program::Op;
 use crate::exec::unwritten;
+use crate::exec::watch;
 use crate::exec::wave::Wave;
 use crate::fault::Access;
 
@@ -22,6 +23,9 @@ pub unsafe fn load(wave: &mut Wave, op: &Op) {
                 let word = (address as *const u32).add(i as usize).read_unaligned();
                 wave.set_scalar(op.dst + i, word);
             }
+            if wave.watches_global {
+                watch::scalar(wave, address, u64::from(count) * 4);
+            }
             if wave.watches_unwritten {
                 unwritten::written(wave, op, address, count * 4, 0);
             }
@@ -40,6 +44,9 @@ pub unsafe fn load_small(wave: &mut Wave, op: &Op) {
         let address = wave.scalar64(op.src[0]).wrapping_add(offset);
         let bytes = if op.mask <= 2 { 1 } else { 2 };
         if admit(wave, op, address, bytes, Access::Load, 0) {
+            if wave.watches_global {
+                watch::scalar(wave, address, bytes);
+            }
             let value = match op.mask {
                 1 => u32::from(*(address as *const u8)),
                 2 => i32::from(*(address as *const i8)) as u32,
