@@ -55,6 +55,11 @@ def least_bytes(dtype, columns, counts):
     return n * k // elements * size + columns * (k + k // 32 * 8) + 4 * n * columns
 
 
+def over(counts, least, *columns):
+    """The sum of the columns over the least, where the file has them."""
+    return f"{sum(counts[c] for c in columns) / least:.2f}" if all(c in counts for c in columns) else "?"
+
+
 def pair(own, translated, form):
     return form(own) + (f" / {form(translated)}" if translated else " / –")
 
@@ -76,8 +81,9 @@ def main(targets):
         "the same run; without the kernel that quantizes activations, which both need.",
         "",
         "- **Instructions**: wave instructions for 32 weights, all columns (rows of activations) together.",
-        "- **Bytes**: loaded and stored by the kernel's lanes, over the least: weights, activations and results once. Each workgroup reads",
-        "  the activations again, which on a card its cache answers.",
+        "- **Moved**: bytes of the 64-byte lines that a launch loads or stores at least once, over the least: weights, activations and",
+        "  results once. It is what a card has to fetch from its memory and bring there when its caches answer the rest.",
+        "- **Asked for**: bytes that the kernel's lanes load and store, over the same least. Each workgroup reads the activations again.",
         "- **Lines**: distinct 64-byte lines of each memory instruction, for 1024 weights: what a memory system sees of how lanes are arranged.",
         "- **Waves**: that fit on a SIMD by registers and LDS, at most 16 (RDNA), 8 (CDNA 2, 3).",
         "",
@@ -109,7 +115,8 @@ def main(targets):
                     [
                         dtype.lower(),
                         str(c),
-                        pair(own, translated, lambda x: f"{(x['global_bytes_loaded'] + x['global_bytes_stored']) / least:.2f}"),
+                        pair(own, translated, lambda x: over(x, least, "distinct_bytes_loaded", "distinct_bytes_stored")),
+                        pair(own, translated, lambda x: over(x, least, "global_bytes_loaded", "global_bytes_stored")),
                         pair(own, translated, lambda x: f"{x['global_lines'] / (x['n'] * x['k'] / 1024):.0f}"),
                         pair(own, translated, lambda x: str(x["vgprs"])),
                         pair(own, translated, lambda x: str(x["waves_per_simd"])),
@@ -117,7 +124,7 @@ def main(targets):
                         pair(own, translated, lambda x: f"{x['lds_bank_conflicts'] / (x['n'] * x['k'] / 1024):.1f}"),
                     ]
                 )
-        out += rows(["type", "columns", "bytes", "lines", "VGPRs", "waves", "scratch bytes", "LDS conflicts for 1024 weights"], lines) + [""]
+        out += rows(["type", "columns", "moved", "asked for", "lines", "VGPRs", "waves", "scratch bytes", "LDS conflicts for 1024 weights"], lines) + [""]
         out += ["Other kernels:", ""]
         lines = []
         for case, kernels in table.cases.items():

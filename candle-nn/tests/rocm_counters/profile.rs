@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 /// Columns of `expected/*.tsv` after the kernel's name, as the profile calls them. Launches of one kernel in a case are
 /// summed, except what the kernel has whatever it does.
-pub const COLUMNS: [&str; 12] = [
+pub const COLUMNS: [&str; 14] = [
     "instructions",
     "packed",
     "matrix",
@@ -12,13 +12,15 @@ pub const COLUMNS: [&str; 12] = [
     "global_bytes_loaded",
     "global_bytes_stored",
     "global_lines",
+    "distinct_bytes_loaded",
+    "distinct_bytes_stored",
     "lds_bank_conflicts",
     "vgprs",
     "lds_bytes",
     "scratch_bytes",
     "waves_per_simd",
 ];
-const FIRST_RESOURCE: usize = 8;
+const FIRST_RESOURCE: usize = 10;
 
 /// What a kernel did in a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
