@@ -86,7 +86,7 @@ fn weights_of_one_type_share_a_launch() -> Result<()> {
         ];
         for (rows, together) in [(1, true), (8, true), (9, false)] {
             let x = activations(rows, 6)?;
-            let several = || products(&[&w[0], &w[1], &w[2]], &x);
+            let several = || products(&[(&w[0], None), (&w[1], None), (&w[2], None)], &x);
             let mut found = several()?;
             assert_eq!(found.is_some(), together, "{types:?} {rows}");
             let again = launches(|| {
@@ -104,18 +104,24 @@ fn weights_of_one_type_share_a_launch() -> Result<()> {
         }
     }
     let w = quantized(Q8_0, 40)?;
-    let four = launches(|| products(&[&w; 4], &activations(2, 7)?).map(drop))?;
+    let four = launches(|| products(&[(&w, None); 4], &activations(2, 7)?).map(drop))?;
     assert_eq!(four, 3, "the activations, three weights, the fourth");
     // What belongs to other kernels, or to nobody, is left alone.
     let x = activations(2, 7)?;
     let dense = quantized(GgmlDType::F16, 8)?;
+    let (short, elsewhere) = (
+        activations(1, 8)?.narrow(1, 0, 39)?,
+        Tensor::zeros(40, DType::F32, &Device::Cpu)?,
+    );
     for (weights, x) in [
-        (&[&w, &dense][..], &x),
-        (&[&w], &x.narrow(1, 0, 32)?),
-        (&[&w], &x.to_device(&Device::Cpu)?),
-        (&[&w], &x.to_dtype(DType::F64)?),
-        (&[&w], &x.flatten_all()?),
-        (&[&w], &x.narrow(0, 0, 0)?),
+        (&[(&w, None), (&dense, None)][..], &x),
+        (&[(&w, Some(&short))], &x),
+        (&[(&w, Some(&elsewhere))], &x),
+        (&[(&w, None)], &x.narrow(1, 0, 32)?),
+        (&[(&w, None)], &x.to_device(&Device::Cpu)?),
+        (&[(&w, None)], &x.to_dtype(DType::F64)?),
+        (&[(&w, None)], &x.flatten_all()?),
+        (&[(&w, None)], &x.narrow(0, 0, 0)?),
     ] {
         let none = launches(|| {
             assert!(products(weights, x)?.is_none());

@@ -1,7 +1,7 @@
 //! Operations of a transformer's layer that a GPU computes in fewer launches than their parts take.
 //!
 //! On rocm each is one launch (attention two or three) for f32, f16 and bf16; everywhere else, and for other types and
-//! layouts, [`products`], [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
+//! layouts, [`products`], [`biased_products`], [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
 //! [`crate::ops::rms_norm`] has none anywhere.
 use candle::quantized::QMatMul;
 use candle::{Module, Result, Tensor};
@@ -13,19 +13,34 @@ pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
 pub use recorded::RecordedStep;
 
-/// `x` times each of `weights`, which read the same activations: queries, keys and values, or gate and up. On rocm one launch
-/// for those of one quantized type, for up to eight rows of `x`; else a product after the other.
+/// `x` times each of `weights`, which read the same activations: queries, keys and values, or gate and up. See
+/// [`biased_products`].
 ///
 /// # Errors
 /// Those of [`QMatMul::forward`](Module::forward).
 pub fn products<const N: usize>(weights: [&QMatMul; N], x: &Tensor) -> Result<[Tensor; N]> {
+    biased_products(weights.map(|w| (w, None)), x)
+}
+
+/// `x` times each of the weights, plus its bias `[n]` where it has one. On rocm one launch for those of one quantized type, for
+/// up to eight rows of `x`; else an operation after the other, with the same numbers.
+///
+/// # Errors
+/// Those of [`QMatMul::forward`](Module::forward) and [`Tensor::broadcast_add`].
+pub fn biased_products<const N: usize>(
+    weights: [(&QMatMul, Option<&Tensor>); N],
+    x: &Tensor,
+) -> Result<[Tensor; N]> {
     #[cfg(feature = "rocm")]
     if let Some(results) = crate::rocm::fused::products(&weights, x)? {
         if let Ok(results) = <[Tensor; N]>::try_from(results) {
             return Ok(results);
         }
     }
-    let results = weights.iter().map(|w| w.forward(x));
+    let results = weights.iter().map(|(w, bias)| match bias {
+        Some(bias) => w.forward(x)?.broadcast_add(bias),
+        None => w.forward(x),
+    });
     let results = results.collect::<Result<Vec<_>>>()?;
     match results.try_into() {
         Ok(results) => Ok(results),

@@ -2,7 +2,9 @@
 //! CPU in f64.
 use candle::quantized::{GgmlDType, QMatMul, QTensor};
 use candle::{DType, Device, Module, Result, Tensor, D};
-use candle_nn::fused::{add_rms_norm, products, silu_mul, CachedAttention, Rotary};
+use candle_nn::fused::{
+    add_rms_norm, biased_products, products, silu_mul, CachedAttention, Rotary,
+};
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
@@ -114,6 +116,24 @@ fn products_together_are_those_of_each() -> Result<()> {
                     assert!(found.is_contiguous() && found.dtype() == alone.dtype());
                     assert_eq!(bits(found)?, bits(&alone)?, "{types:?} {rows} {dtype:?}");
                 }
+                // A bias for two of them.
+                let b = [
+                    there(&numbers(&[n[0]], 8)?, dtype)?,
+                    there(&numbers(&[n[2]], 9)?, dtype)?,
+                ];
+                let biases = [Some(&b[0]), None, Some(&b[1])];
+                let biased = [0, 1, 2].map(|i| (&w[i], biases[i]));
+                for (i, sum) in biased_products(biased, &x)?.iter().enumerate() {
+                    let parts = match biases[i] {
+                        Some(bias) => found[i].broadcast_add(bias)?,
+                        None => found[i].clone(),
+                    };
+                    assert_eq!(
+                        bits(sum)?,
+                        bits(&parts)?,
+                        "bias, {types:?} {rows} {dtype:?}"
+                    );
+                }
             }
         }
     }
@@ -134,6 +154,8 @@ fn products_together_are_those_of_each() -> Result<()> {
     let alone = w.forward(&short).map_err(message).unwrap_err();
     let several = products([&w, &w], &short).map_err(message).unwrap_err();
     assert_eq!(several, alone);
+    let long = there(&numbers(&[11], 3)?, DType::F32)?;
+    assert!(biased_products([(&w, Some(&long))], &x).is_err());
     let on_cpu = numbers(&[1, 64], 3)?;
     assert!(products([&w, &w], &on_cpu).is_err());
     Ok(())

@@ -30,9 +30,12 @@ pub(crate) fn takes(operands: &[&Tensor]) -> bool {
 }
 
 /// The products in few launches, or `None` where there is no way to.
-pub(crate) fn products(weights: &[&QMatMul], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
-    let quantized = weights.iter().map(|w| match w {
-        QMatMul::QTensor(w) => Some(w.as_ref()),
+pub(crate) fn products(
+    weights: &[(&QMatMul, Option<&Tensor>)],
+    x: &Tensor,
+) -> Result<Option<Vec<Tensor>>> {
+    let quantized = weights.iter().map(|(w, bias)| match w {
+        QMatMul::QTensor(w) => Some((w.as_ref(), *bias)),
         _ => None,
     });
     match quantized.collect::<Option<Vec<_>>>() {

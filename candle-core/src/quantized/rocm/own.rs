@@ -130,10 +130,11 @@ impl Activations {
 struct Weights {
     of: [DevicePtr; MOST_WEIGHTS],
     out: [DevicePtr; MOST_WEIGHTS],
+    bias: [DevicePtr; MOST_WEIGHTS],
     rows: [u32; MOST_WEIGHTS],
     padding: u32,
 }
-const _: () = assert!(size_of::<Weights>() == 64);
+const _: () = assert!(size_of::<Weights>() == 88);
 
 // SAFETY: `repr(C)` without padding of the compiler's, laid out as the kernel's struct.
 unsafe impl KernelArg for Weights {}
@@ -143,6 +144,7 @@ impl Default for Weights {
         Self {
             of: [DevicePtr::NULL; MOST_WEIGHTS],
             out: [DevicePtr::NULL; MOST_WEIGHTS],
+            bias: [DevicePtr::NULL; MOST_WEIGHTS],
             rows: [0; MOST_WEIGHTS],
             padding: 0,
         }
@@ -233,27 +235,38 @@ fn multiply(
     Ok(out)
 }
 
-/// The products of up to [`MOST_WEIGHTS`] weights of one type, each with its rows, in one launch of the vector kernel. `k` is a
+/// One of the weights that are multiplied together.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub(super) w: &'a QRocmStorage,
+    /// Rows of the weights.
+    pub(super) n: usize,
+    /// What is added to each row's products, of the activations' type; or null.
+    pub(super) bias: DevicePtr,
+}
+
+/// The products of up to [`MOST_WEIGHTS`] weights of one type in one launch of the vector kernel. `k` is a
 /// whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty.
 pub(super) fn products(
-    parts: &[(&QRocmStorage, usize)],
+    parts: &[Part],
     rows: usize,
     k: usize,
     x: &RocmStorage,
     start: usize,
 ) -> Result<Vec<RocmStorage>> {
     let (device, dtype) = (x.device(), x.dtype());
-    let Some(name) = parts.first().and_then(|(w, _)| types::row(w.dtype).own) else {
+    let Some(name) = parts.first().and_then(|part| types::row(part.w.dtype).own) else {
         crate::bail!("quantized products: no weights, or of a type without kernels")
     };
     let activations = Activations::of(x, start, rows, k)?;
     let (mut weights, mut outs) = (Weights::default(), Vec::with_capacity(parts.len()));
-    for (i, (w, n)) in parts.iter().enumerate() {
-        let out = RocmStorage::uninit(device, rows * n, dtype)?;
-        weights = weights.with(i, w, *n, &out)?;
+    for (i, part) in parts.iter().enumerate() {
+        let out = RocmStorage::uninit(device, rows * part.n, dtype)?;
+        weights = weights.with(i, part.w, part.n, &out)?;
+        weights.bias[i] = part.bias;
         outs.push(out);
     }
-    let n = parts.iter().map(|(_, n)| n).sum();
+    let n = parts.iter().map(|part| part.n).sum();
     vector(
         device,
         name,

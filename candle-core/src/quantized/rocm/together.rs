@@ -1,28 +1,24 @@
 //! Products of the same few rows of activations with several weights, as one launch for those of one type: queries, keys and
 //! values; gate and up. On a fast card a product of one row takes about as long as the card needs to begin and end it.
-use super::own::{self, Product};
+use super::own::{self, Part, Product};
 use super::product;
-use super::QRocmStorage;
 use crate::backend::{BackendDevice, BackendStorage};
 use crate::op::BackpropOp;
 use crate::quantized::{GgmlDType, QStorage, QTensor};
-use crate::{DType, Result, Shape, Storage, Tensor};
+use crate::{DType, Result, RocmStorage, Shape, Storage, Tensor};
+use candle_hip::DevicePtr;
 
-/// One of the weights, and where its product belongs.
-struct Member<'a> {
-    w: &'a QRocmStorage,
-    /// Rows of the weights.
-    n: usize,
-    index: usize,
-}
-
-/// `x` times each of the transposed weights: `[.., k]` × `[n, k]` gives `[.., n]`, in the type of `x`, as each of the products
-/// by itself. `None`, and nothing done, where they are not all quantized, on the device of `x`, and for the kernels of few rows:
-/// 1 to 8 of them, contiguous, in f32, f16 or bf16.
+/// `x` times each of the transposed weights, plus their bias `[n]` where they have one: `[.., k]` × `[n, k]` gives `[.., n]`, in
+/// the type of `x`, with the numbers that the operations give one by one. `None`, and nothing done, where they are not all for
+/// the kernels of few rows: quantized weights and biases of the type of `x` on its device, 1 to 8 rows, contiguous, in f32,
+/// f16 or bf16.
 ///
 /// # Errors
 /// [`RocmError::OutOfMemory`](crate::RocmError::OutOfMemory), and what a launch reports.
-pub fn products(weights: &[&QTensor], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+pub fn products(
+    weights: &[(&QTensor, Option<&Tensor>)],
+    x: &Tensor,
+) -> Result<Option<Vec<Tensor>>> {
     let float = matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16);
     let Some((&k, outer)) = x.dims().split_last() else {
         return Ok(None);
@@ -31,41 +27,61 @@ pub fn products(weights: &[&QTensor], x: &Tensor) -> Result<Option<Vec<Tensor>>>
         return Ok(None);
     }
     let rows = outer.iter().product();
-    let guard = x.storage();
-    let Storage::Rocm(activations) = &*guard else {
+    let storage = x.storage();
+    let Storage::Rocm(activations) = &*storage else {
         return Ok(None);
     };
-    let mut members = Vec::with_capacity(weights.len());
-    for (index, tensor) in weights.iter().enumerate() {
+    // The numbers of the weights of each type.
+    let mut types: Vec<(GgmlDType, Vec<usize>)> = Vec::new();
+    let mut parts = Vec::with_capacity(weights.len());
+    for (index, (tensor, bias)) in weights.iter().enumerate() {
         let (QStorage::Rocm(w), Ok((n, columns))) = (&tensor.storage, tensor.shape().dims2())
         else {
             return Ok(None);
         };
-        let p = Product { rows, n, k };
         let here = w.device().same_device(activations.device());
-        if columns != k || !here || !product::by_vector(w, &p) {
+        if columns != k || !here || !product::by_vector(w, &Product { rows, n, k }) {
             return Ok(None);
         }
-        members.push(Member { w, n, index });
+        let Some(bias) = bias_address(*bias, n, activations) else {
+            return Ok(None);
+        };
+        parts.push(Part { w, n, bias });
+        match types.iter_mut().find(|(dtype, _)| *dtype == w.dtype()) {
+            Some((_, of_type)) => of_type.push(index),
+            None => types.push((w.dtype(), vec![index])),
+        }
     }
 
     let start = x.layout().start_offset();
     let mut results: Vec<Option<Tensor>> = vec![None; weights.len()];
-    let mut types: Vec<GgmlDType> = members.iter().map(|m| m.w.dtype()).collect();
-    types.dedup();
-    while let Some(dtype) = types.pop() {
-        types.retain(|other| *other != dtype);
-        let of_type: Vec<&Member> = members.iter().filter(|m| m.w.dtype() == dtype).collect();
-        for group in of_type.chunks(own::MOST_WEIGHTS) {
-            let parts: Vec<_> = group.iter().map(|m| (m.w, m.n)).collect();
-            let outs = own::products(&parts, rows, k, activations, start)?;
-            for (member, out) in group.iter().zip(outs) {
-                let shape = Shape::from([outer, &[member.n]].concat());
-                let out = Storage::Rocm(out);
-                let out = crate::tensor::from_storage(out, shape, BackpropOp::none(), false);
-                results[member.index] = Some(out);
-            }
+    for indices in types
+        .iter()
+        .flat_map(|(_, of_type)| of_type.chunks(own::MOST_WEIGHTS))
+    {
+        let group: Vec<Part> = indices.iter().map(|i| parts[*i]).collect();
+        let outs = own::products(&group, rows, k, activations, start)?;
+        for (index, out) in indices.iter().zip(outs) {
+            let shape = Shape::from([outer, &[parts[*index].n]].concat());
+            let out = Storage::Rocm(out);
+            let out = crate::tensor::from_storage(out, shape, BackpropOp::none(), false);
+            results[*index] = Some(out);
         }
     }
     Ok(results.into_iter().collect())
+}
+
+/// Where the `n` elements of a bias lie, null without one; `None` where the kernels cannot read it. The tensor outlives the
+/// launch that the address is for.
+fn bias_address(bias: Option<&Tensor>, n: usize, x: &RocmStorage) -> Option<DevicePtr> {
+    let Some(bias) = bias else {
+        return Some(DevicePtr::NULL);
+    };
+    let (storage, layout) = bias.storage_and_layout();
+    let Storage::Rocm(elements) = &*storage else {
+        return None;
+    };
+    let fits = layout.dims() == [n] && layout.is_contiguous() && bias.dtype() == x.dtype();
+    let here = elements.device().same_device(x.device());
+    (fits && here).then(|| elements.ptr_at(layout.start_offset()))
 }

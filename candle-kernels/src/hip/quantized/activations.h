@@ -81,6 +81,13 @@ static __device__ __forceinline__ float load_float(const void *from, size_t inde
     return static_cast<const float *>(from)[index];
 }
 
+/// What storing and loading makes of `value`.
+static __device__ __forceinline__ float round_float(float value, int type) {
+    if (type == FLOAT16) return static_cast<float>(static_cast<f16>(value));
+    if (type == BFLOAT16) return static_cast<float>(static_cast<bf16>(value));
+    return value;
+}
+
 static __device__ __forceinline__ void store_float(void *to, size_t index, int type, float value) {
     if (type == FLOAT16) {
         static_cast<f16 *>(to)[index] = static_cast<f16>(value);

@@ -2,7 +2,7 @@
 // geometry, choice among them) is candle-core/src/quantized/rocm/own.rs.
 //
 //   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations, with up to three weights that read the same ones (queries, keys
-//                 and values; gate and up): a workgroup for each few rows of the weights
+//                 and values; gate and up), each with a bias or without: a workgroup for each few rows of the weights
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device: likewise
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
@@ -146,10 +146,12 @@ constexpr unsigned MOST_WEIGHTS = 3;
 struct Weights {
     const void *of[MOST_WEIGHTS];
     void *out[MOST_WEIGHTS];
+    /// Null, or what is added to each row's products: of the activations' type, as the results are.
+    const void *bias[MOST_WEIGHTS];
     unsigned rows[MOST_WEIGHTS];
     unsigned padding;
 };
-static_assert(sizeof(Weights) == 64, "as the host packs it");
+static_assert(sizeof(Weights) == 88, "as the host packs it");
 
 /// Workgroups take the rows of one matrix after the other, each beginning with one of its own.
 template <class F, unsigned COLUMNS>
@@ -166,8 +168,11 @@ static __device__ __forceinline__ void vec(const Weights &weights, const void *x
     }
     const unsigned n = weights.rows[matrix];
     void *out = weights.out[matrix];
+    const void *bias = weights.bias[matrix];
     multiply_rows<F, COLUMNS, ROWS>(weights.of[matrix], 0, x, 0, group, n, segments, columns,
                                     [&](unsigned row, unsigned column, float value) {
+                                        // As the product and the addition round, one after the other.
+                                        if (bias) value = round_float(value, type) + load_float(bias, row, type);
                                         store_float(out, static_cast<size_t>(column) * n + row, type, value);
                                     });
 }
