@@ -34,9 +34,9 @@ template <class T> struct Sum {
     typename SumType<T>::type total = 0;
     __device__ __forceinline__ void take(T x, uint32_t) { total += static_cast<typename SumType<T>::type>(value_of(x)); }
     __device__ __forceinline__ void merge(const Sum &other) { total += other.total; }
-    __device__ __forceinline__ Sum from_lane(unsigned distance) const {
+    template <unsigned MASK> __device__ __forceinline__ Sum from_lane() const {
         Sum other;
-        other.total = __shfl_xor_sync(0xffffffffu, total, distance);
+        other.total = from_xor<MASK>(total);
         return other;
     }
     __device__ __forceinline__ Result finish(T, bool) const { return T(total); }
@@ -44,9 +44,9 @@ template <class T> struct Sum {
 
 template <class T> struct WideSum : Sum<T> {
     typedef typename SumType<T>::type Result;
-    __device__ __forceinline__ WideSum from_lane(unsigned distance) const {
+    template <unsigned MASK> __device__ __forceinline__ WideSum from_lane() const {
         WideSum other;
-        other.total = __shfl_xor_sync(0xffffffffu, this->total, distance);
+        other.total = from_xor<MASK>(this->total);
         return other;
     }
     __device__ __forceinline__ Result finish(T, bool) const { return this->total; }
@@ -66,9 +66,9 @@ template <class T, bool LEAST> struct Extreme {
     }
     __device__ __forceinline__ void take(T x, uint32_t) { offer(value_of(x)); }
     __device__ __forceinline__ void merge(const Extreme &other) { offer(other.best); }
-    __device__ __forceinline__ Extreme from_lane(unsigned distance) const {
+    template <unsigned MASK> __device__ __forceinline__ Extreme from_lane() const {
         Extreme other;
-        other.best = __shfl_xor_sync(0xffffffffu, best, distance);
+        other.best = from_xor<MASK>(best);
         return other;
     }
     /// `leads`: `first` is the first element of the whole result, not only of a part.
@@ -87,10 +87,10 @@ template <class T, bool LEAST> struct Position {
     }
     __device__ __forceinline__ void take(T x, uint32_t at) { offer(value_of(x), at); }
     __device__ __forceinline__ void merge(const Position &other) { offer(other.best, other.place); }
-    __device__ __forceinline__ Position from_lane(unsigned distance) const {
+    template <unsigned MASK> __device__ __forceinline__ Position from_lane() const {
         Position other;
-        other.best = __shfl_xor_sync(0xffffffffu, best, distance);
-        other.place = __shfl_xor_sync(0xffffffffu, place, distance);
+        other.best = from_xor<MASK>(best);
+        other.place = from_xor<MASK>(place);
         return other;
     }
     __device__ __forceinline__ Result finish(T first, bool) const {
@@ -125,8 +125,11 @@ static __device__ __forceinline__ void fold_group(const Walk<1> &kept, const Wal
         const T *from = x + kept.at(result);
         Fold fold;
         for (uint32_t i = start + threadIdx.x; i < end; i += blockDim.x) fold.take(from[within.at(i)], i);
-#pragma unroll
-        for (unsigned distance = WARP / 2; distance > 0; distance /= 2) fold.merge(fold.from_lane(distance));
+        fold.merge(fold.template from_lane<1>());
+        fold.merge(fold.template from_lane<2>());
+        fold.merge(fold.template from_lane<7>());
+        fold.merge(fold.template from_lane<8>());
+        fold.merge(fold.template from_lane<16>());
         if (threadIdx.x % WARP == 0) of_warp[warp] = fold;
         __syncthreads();
         if (threadIdx.x == 0) {

@@ -26,18 +26,12 @@
 /// quantize_activations makes of it.
 static __device__ __forceinline__ void store_segment(const ActivationRow &to, uint32_t segment, float value) {
     const uint32_t lane = threadIdx.x % WARP;
-    // fmaxf passes over NaN; that and infinity make the products of the segment NaN.
-    float largest = fabsf(value) < INFINITY ? fabsf(value) : INFINITY;
-#pragma unroll
-    for (uint32_t distance = WARP / 2; distance > 0; distance /= 2) {
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
-    }
+    // NaN and infinity make the products of the segment NaN.
+    const float largest = lanes_max_magnitude<WARP>(fabsf(value) < INFINITY ? fabsf(value) : INFINITY);
     const float scale = largest / 127.0f;
     const float scaled = value * (scale >= 0x1p-126f ? 1.0f / scale : 0.0f);
     const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
-    int sum = q;
-#pragma unroll
-    for (uint32_t distance = HALF / 2; distance > 0; distance /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+    const int sum = lanes_sum<HALF>(q);
     const uint32_t half = lane / HALF;
     const_cast<uint8_t *>(to.integers)[ActivationRow::place(2 * segment + half) + lane % HALF] = static_cast<uint8_t>(q);
     ActivationScale &scales = const_cast<ActivationScale *>(to.scales)[segment];

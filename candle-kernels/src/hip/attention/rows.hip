@@ -227,14 +227,14 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
             const float(&sums)[SIZE] = rows[r].sums[c];
 #pragma unroll
             for (unsigned i = 0; i < SIZE / 2; ++i)
-                half[i] = chosen(bit4, sums[i + SIZE / 2], sums[i]) + from_xor16(chosen(bit4, sums[i], sums[i + SIZE / 2]));
+                half[i] = chosen(bit4, sums[i + SIZE / 2], sums[i]) + from_xor<16>(chosen(bit4, sums[i], sums[i + SIZE / 2]));
             float *to = &found[warp][r][(c * OCTET + lane % OCTET) * SIZE + lane / OCTET * (SIZE / 4)];
             // lane / OCTET is 2 * bit4 + bit3: the quarters lie in order.
 #pragma unroll
             for (unsigned i = 0; i < SIZE / 4; ++i)
-                to[i] = chosen(bit3, half[i + SIZE / 4], half[i]) + from_xor8(chosen(bit3, half[i], half[i + SIZE / 4]));
+                to[i] = chosen(bit3, half[i + SIZE / 4], half[i]) + from_xor<8>(chosen(bit3, half[i], half[i + SIZE / 4]));
         }
-        const float powers = warp_total(rows[r].powers);
+        const float powers = warp_sum(rows[r].powers);
         if (lane == 0) {
             found_largest[warp][r] = rows[r].largest;
             found_powers[warp][r] = powers;

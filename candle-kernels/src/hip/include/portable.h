@@ -27,11 +27,4 @@ constexpr unsigned WARP = 32;
 template <class T> struct Accumulator { typedef float type; };
 template <> struct Accumulator<double> { typedef double type; };
 
-/// The sum of `value` over a warp, in each of its lanes.
-template <class A> static __device__ __forceinline__ A warp_sum(A value) {
-#pragma unroll
-    for (unsigned distance = WARP / 2; distance > 0; distance /= 2) {
-        value += __shfl_xor_sync(0xffffffffu, value, distance);
-    }
-    return value;
-}
+#include "exchange.h"

@@ -50,10 +50,7 @@ extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_ac
     }
     // An infinite or NaN activation makes its block's products NaN, as on the CPU. (fmaxf passes over NaN.)
     if (!all_finite) largest = INFINITY;
-#pragma unroll
-    for (unsigned distance = 1; distance < BLOCK_LANES; distance *= 2) {
-        largest = fmaxf(largest, __shfl_xor_sync(0xffffffffu, largest, distance));
-    }
+    largest = lanes_max_magnitude<BLOCK_LANES>(largest);
     const float scale = largest / 127.0f;
     // A largest value so small that the scale is 0 or its inverse infinite: the block is 0 to within 1e-38.
     const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
@@ -67,8 +64,7 @@ extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_ac
         word |= (q & 0xff) << (8 * i);
     }
     // Lanes 0 to 3 hold the first half.
-#pragma unroll
-    for (unsigned distance = 1; distance < BLOCK_LANES / 2; distance *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+    sum = lanes_sum<BLOCK_LANES / 2>(sum);
 
     if (own >= blocks) return;
     // The row is written where it is read from, by the same rule.
