@@ -25,7 +25,7 @@ BEGIN {
     split("Q4_0 4.5 Q4_K_M 4.85 Q5K 5.5 Q6K 6.5625 Q8_0 8.5 F16 16", types, " ")
     head = "| model | parameters |"; line = "|---|---|"
     for (t = 1; t <= 11; t += 2) { head = head " " types[t] " |"; line = line "---|" }
-    print head " embeddings in f32 | keys and values, 1,000 tokens | scores of a prompt of 2,000 |"
+    print head " embeddings in f32 | keys and values, 1,000 tokens | a prompt of 2,000 |"
     print line "---|---|---|"
 }
 NF == 10 {
@@ -35,6 +35,9 @@ NF == 10 {
     parameters = layers * layer + table * ($10 == "yes" ? 1 : 2)
     row = sprintf("| %s | %.1f e9 |", $1, parameters / 1e9)
     for (t = 2; t <= 12; t += 2) row = row sprintf(" %.1f |", parameters * types[t] / 8 / 2^30)
-    # Scores, their masked copy and the softmax of it.
-    printf "%s %.1f | %.2f | %.1f |\n", row, table * 4 / 2^30, layers * 2 * kv * size * 4 * 1000 / 2^30, heads * 2000 * 2000 * 4 * 3 / 2^30
+    # The cache has room for half as many positions again, in steps of 256 (candle-nn/src/fused/attention.rs).
+    room = int((1000 * 1.5 + 255) / 256) * 256
+    # The widest stretch of a layer: the residual, its norm, gate, up and their product; of a mixture 8 experts a token.
+    prompt = 2000 * 4 * (2 * h + 3 * ff * ($5 ? 8 : 1))
+    printf "%s %.1f | %.2f | %.1f |\n", row, table * 4 / 2^30, layers * 2 * kv * size * 4 * room / 2^30, prompt / 2^30
 }' <<<"$models"

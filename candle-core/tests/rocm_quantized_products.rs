@@ -399,7 +399,8 @@ fn dense_weights_with_activations_of_every_type() -> Result<()> {
         (GgmlDType::F16, DType::F16),
         (GgmlDType::BF16, DType::BF16),
     ] {
-        for (n, k) in [(33, 100), (70, 33)] {
+        // Rows that are no whole loads of 16 bytes, and some that are, more of them than a wave has lanes.
+        for (n, k) in [(33, 100), (70, 33), (5, 552)] {
             let w = Tensor::from_vec(random(n, k, 1., 6), (n, k), &Device::Cpu)?;
             let q = QMatMul::QTensor(QTensor::quantize_onto(&w, ggml, &device)?.into());
             let w = w.to_dtype(weights_dtype)?.to_dtype(DType::F32)?;

@@ -95,7 +95,9 @@ pub fn quantized_document() -> String {
          dimensions are taken.\n\n\
          {paths}\n\
          Block: elements / bytes. `<columns>` is 1, 2, 4 or {MOST_VECTOR_ROWS}. F32, F16 and BF16 weights go to the \
-         dense product where the activations have their type, else to the named kernel, which converts as it loads. \
+         dense product where the activations have their type, else to the named kernel, which converts as it loads; more \
+         than 64 rows of f32 activations have the weights widened first, up to 256 MiB of them. `QMatMul` keeps F16 and BF16 \
+         weights as they are, where candle's other backends make them f32. \
          `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
          fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
          four int8 elsewhere. Where tiles are few, up to eight workgroups share each: every one takes a part of k, and \
@@ -128,9 +130,9 @@ pub fn quantized_document() -> String {
          {translated}\n\
          `mmq_gguf`, candle's newer family for many rows, translates with ggml's branches for AMD's matrix cores. Nothing of \
          candle runs it on rocm and the build leaves it out; a test compiles Q4_0, Q8_0, Q4K and Q6K and holds them against \
-         f64 and against ours (`cargo test -p candle-core --features rocm --test rocm_quantized_mmq -- --ignored`). For \
-         [256, 2048] weights and 256 rows it executes, in tiles of 128 × 64, 1.1 to 2.3 times the instructions of `tile_large` (Q4_0, Q4K, Q6K on \
-         gfx1100 and gfx90a, emulated), and it too stores scales from several waves where rows are no whole tile, in Q6K \
+         f64 and against ours (`cargo test -p candle-core --features rocm --test rocm_quantized_mmq -- --ignored`). In \
+         that test's shapes it executes 0.55 to 2.2 times the instructions of `tile` (gfx1100 and gfx90a, emulated; least Q8_0, most \
+         Q6K), and it too stores scales from several waves where rows are no whole tile, in Q6K \
          always.\n"
     )
 }

@@ -1,8 +1,9 @@
-//! Products of very many rows of activations: the weights dequantized to bf16 once, then the dense product on matrix cores.
+//! Products of many rows of activations for which the weights are converted first: to bf16, for the dense product on matrix
+//! cores, or from a short type to f32.
 //!
 //! bf16, because it has f32's range: f16 would lose weights and activations below 6e-8 and above 65504. Both sides are
 //! rounded by at most 1/512, so each product of two is off by less than 1/255: no more than with activations in int8.
-use super::own::Product;
+use super::own::{Product, DENSE_TILE};
 use super::tile::crossover;
 use super::QRocmStorage;
 use crate::backend::BackendStorage;
@@ -22,6 +23,13 @@ pub(super) fn pays(device: &RocmDevice, p: &Product, dtype: DType) -> bool {
     let fits = p.n * p.k * size_of::<u16>() <= MOST_BYTES;
     // Fewer rows of weights than a tile has would be computed transposed, by vector kernels.
     enough && fits && p.n >= 64 && matches!(dtype, DType::F32 | DType::BF16)
+}
+
+/// Whether dense weights are copied in f32 for the time of a product with f32: exactly what `dense_tile` multiplies, but by
+/// the dense product, which is faster by more than the copy takes where it is read for more than one tile of activations.
+pub(super) fn widening_pays(p: &Product, dtype: DType) -> bool {
+    let fits = p.n * p.k * size_of::<f32>() <= MOST_BYTES;
+    dtype == DType::F32 && p.rows > DENSE_TILE.columns && fits
 }
 
 /// `Args`, as a kernel's argument.

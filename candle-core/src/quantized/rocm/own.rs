@@ -23,6 +23,8 @@ const ACTIVATION_WARPS: u32 = 8;
 const BLOCKS_OF_WARP: usize = 4;
 /// `WARPS` of product.hip and dense.hip: of a workgroup.
 pub(super) const WARPS: u32 = 4;
+/// `VEC_ROWS` of dense.hip: rows of dense weights of a warp.
+const VEC_ROWS: usize = 2;
 /// `TILE` and `TILE_THREADS` of dense.hip.
 pub(super) static DENSE_TILE: Tile = Tile {
     kernel: "dense_tile",
@@ -337,10 +339,10 @@ pub(super) fn dense(
     Ok(out)
 }
 
-/// Grid and workgroup of the vector kernels of dense weights: a warp for each row.
+/// Grid and workgroup of the vector kernels of dense weights.
 fn vector_geometry<'a>(launch: Launch<'a>, p: &Product) -> Result<Launch<'a>> {
     Ok(launch
-        .groups(p.n.div_ceil(WARPS as usize))?
+        .groups(p.n.div_ceil(WARPS as usize * VEC_ROWS))?
         .block(WORKGROUP))
 }
 
@@ -384,5 +386,6 @@ mod tests {
         }
         holds(&dense, "TILE", DENSE_TILE.rows as u32);
         holds(&dense, "COLUMNS", MOST_VECTOR_ROWS as u32);
+        holds(&dense, "VEC_ROWS", VEC_ROWS as u32);
     }
 }

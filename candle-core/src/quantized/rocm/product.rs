@@ -6,6 +6,7 @@
 //! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
 //! | quantized | hundreds, where tile.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
+//! | F16, BF16 | more than 64 rows of f32 | weights widened, then the dense product |
 //! | F32, F16, BF16 | of another type | own `dense_vec` and `dense_tile`: no converted copy |
 //! | quantized, rows that are no whole blocks | any | weights dequantized, then the dense product |
 //!
@@ -109,8 +110,11 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
     let row = types::row(w.dtype);
     let x_ptr = x.contiguous_ptr(l, "quantized matmul")?;
     if let Some(dtype) = row.dense {
-        return match dtype == x.dtype() {
-            true => matmul(x, l, &w.data.storage, p),
+        if dtype == x.dtype() {
+            return matmul(x, l, &w.data.storage, p);
+        }
+        return match large::widening_pays(p, x.dtype()) {
+            true => dequantized(w, p, x, l),
             false => own::dense(w, dtype, p, x_ptr, x.dtype()),
         };
     }

@@ -1,7 +1,7 @@
 // Products of activations with dense weights [n, k] whose type differs from theirs, without a converted copy of
 // either. The host side is candle-core/src/quantized/rocm/own.rs.
 //
-//   dense_vec_<w>_<x>    up to 8 rows of activations: a warp for each row of the weights
+//   dense_vec_<w>_<x>    up to 8 rows of activations: a warp for each two rows of the weights
 //   dense_tile_<w>_<x>   any number: tiles of 64 x 64 through LDS
 //   dense_moe_<w>_<x>    each row of activations with the weights of one expert (see experts.h)
 //   dense_moe_tile_<w>_<x>   the same by tiles, each of the rows that one expert multiplies
@@ -11,7 +11,8 @@
 #include "portable.h"
 #include "experts.h"
 
-constexpr unsigned WARPS = 4;               // of a workgroup of vec and moe, a row of the weights each
+constexpr unsigned WARPS = 4;               // of a workgroup of vec and moe
+constexpr unsigned VEC_ROWS = 2;            // rows of the weights of a warp of vec; of moe one
 constexpr unsigned COLUMNS = 8;             // most rows of activations of dense_vec
 constexpr unsigned TILE = 64;               // rows of either operand in a tile
 constexpr unsigned DEPTH = 16;              // steps along k that lie in LDS at a time
@@ -20,23 +21,77 @@ constexpr unsigned TILE_THREADS = TILE / PER_THREAD * (TILE / PER_THREAD);
 constexpr unsigned PADDED = TILE + 4;       // keeps 16-byte alignment and moves successive k to other banks
 constexpr size_t NO_ROW = ~size_t(0);       // a line of a tile beyond its operand
 
-template <class W, class X>
-static __device__ __forceinline__ void vec(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
-    const unsigned row = blockIdx.x * WARPS + threadIdx.y;
-    if (row >= n) return;
-    const W *weights = w + static_cast<size_t>(row) * k;
-    float sums[COLUMNS] = {};
-    for (unsigned i = threadIdx.x; i < k; i += WARP) {
-        const float weight = static_cast<float>(weights[i]);
+/// As many elements as a lane takes at a time: one or two 16-byte loads.
+constexpr unsigned CHUNK = 8;
+template <class T> struct alignas(16) Chunk {
+    T element[CHUNK];
+};
+
+/// The products of VEC_ROWS rows of weights, from `first` on, with up to MOST rows of activations.
+template <unsigned MOST, class W, class X>
+static __device__ __forceinline__ void vec_rows(const W *w, const X *x, X *out, unsigned first, unsigned n, unsigned k,
+                                                unsigned rows) {
+    const W *weights[VEC_ROWS];
+    const X *activations[MOST];
+    float sums[VEC_ROWS][MOST] = {};
+    // Rows beyond the last repeat it and are not stored.
 #pragma unroll
-        for (unsigned c = 0; c < COLUMNS; ++c) {
-            if (c < rows) sums[c] += weight * static_cast<float>(x[static_cast<size_t>(c) * k + i]);
+    for (unsigned r = 0; r < VEC_ROWS; ++r) weights[r] = w + static_cast<size_t>(min(first + r, n - 1)) * k;
+#pragma unroll
+    for (unsigned c = 0; c < MOST; ++c) activations[c] = x + static_cast<size_t>(min(c, rows - 1)) * k;
+
+    const uint64_t addresses = reinterpret_cast<uintptr_t>(w) | reinterpret_cast<uintptr_t>(x);
+    const bool aligned = addresses % 16 == 0 && k % CHUNK == 0;
+    const unsigned chunks = aligned ? k / CHUNK : 0;
+#pragma unroll 2
+    for (unsigned i = threadIdx.x; i < chunks; i += WARP) {
+        Chunk<W> left[VEC_ROWS];
+#pragma unroll
+        for (unsigned r = 0; r < VEC_ROWS; ++r) left[r] = reinterpret_cast<const Chunk<W> *>(weights[r])[i];
+#pragma unroll
+        for (unsigned c = 0; c < MOST; ++c) {
+            const Chunk<X> right = reinterpret_cast<const Chunk<X> *>(activations[c])[i];
+#pragma unroll
+            for (unsigned e = 0; e < CHUNK; ++e) {
+#pragma unroll
+                for (unsigned r = 0; r < VEC_ROWS; ++r)
+                    sums[r][c] += static_cast<float>(left[r].element[e]) * static_cast<float>(right.element[e]);
+            }
+        }
+    }
+    if (!aligned) {
+        for (unsigned i = threadIdx.x; i < k; i += WARP) {
+#pragma unroll
+            for (unsigned r = 0; r < VEC_ROWS; ++r) {
+                const float weight = static_cast<float>(weights[r][i]);
+#pragma unroll
+                for (unsigned c = 0; c < MOST; ++c) sums[r][c] += weight * static_cast<float>(activations[c][i]);
+            }
         }
     }
 #pragma unroll
-    for (unsigned c = 0; c < COLUMNS; ++c) {
-        const float sum = warp_sum(sums[c]);
-        if (threadIdx.x == 0 && c < rows) out[static_cast<size_t>(c) * n + row] = static_cast<X>(sum);
+    for (unsigned r = 0; r < VEC_ROWS; ++r) {
+#pragma unroll
+        for (unsigned c = 0; c < MOST; ++c) {
+            const float sum = warp_sum(sums[r][c]);
+            const bool wanted = first + r < n && c < rows && threadIdx.x == 0;
+            if (wanted) out[static_cast<size_t>(c) * n + first + r] = static_cast<X>(sum);
+        }
+    }
+}
+
+template <class W, class X>
+static __device__ __forceinline__ void vec(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
+    const unsigned first = (blockIdx.x * WARPS + threadIdx.y) * VEC_ROWS;
+    if (first >= n) return;
+    if (rows == 1) {
+        vec_rows<1>(w, x, out, first, n, k, rows);
+    } else if (rows == 2) {
+        vec_rows<2>(w, x, out, first, n, k, rows);
+    } else if (rows <= 4) {
+        vec_rows<4>(w, x, out, first, n, k, rows);
+    } else {
+        vec_rows<COLUMNS>(w, x, out, first, n, k, rows);
     }
 }
 
