@@ -74,7 +74,12 @@ pub unsafe fn commit(dst: *mut u32, stride: usize, rows: usize, result: &[Regist
 /// # Safety
 /// Lowering made the offset for an operand of this type.
 #[inline(always)]
-unsafe fn rows<'a, W: Word>(wave: &Wave, op: &Op, index: usize, pass: usize) -> [&'a Registers; 2] {
+pub unsafe fn rows<'a, W: Word>(
+    wave: &Wave,
+    op: &Op,
+    index: usize,
+    pass: usize,
+) -> [&'a Registers; 2] {
     // SAFETY: the caller's promise. Nothing writes the file while a pass computes.
     unsafe {
         let first = wave.row(op.src[index], pass);
@@ -327,6 +332,8 @@ macro_rules! level {
 
         /// # Safety
         /// See `Run`; and the CPU has these features.
+        // Never part of the `whole` function that calls it seldom: that would have to save registers for it.
+        #[inline(never)]
         #[cfg_attr(
             target_arch = "x86_64",
             target_feature(enable = "avx2,fma,f16c,bmi1,bmi2,lzcnt,popcnt")

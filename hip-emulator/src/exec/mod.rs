@@ -64,6 +64,7 @@ mod prep;
 mod program;
 mod salu;
 mod shadow;
+mod twin;
 mod unwritten;
 mod valu;
 mod watch;

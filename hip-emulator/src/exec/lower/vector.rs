@@ -6,6 +6,7 @@ use crate::decode::{slot, Encoding, Operand, Part, Place};
 use crate::exec::cross::{self, Permutation};
 use crate::exec::prep;
 use crate::exec::program::{Op, Part as Destination, Post};
+use crate::exec::twin;
 use crate::exec::valu::{self, Extra, Form, Row};
 use crate::exec::word::Kind;
 
@@ -60,39 +61,8 @@ impl Lowering<'_> {
             None => (part.name.clone(), false),
         };
         let op = self.vector_op(part, &name, is_cmpx, None)?;
-        match self.packed_halves(&name, &op) {
-            Some([low, high]) => {
-                self.emit(low);
-                self.emit(high);
-            }
-            None => self.emit(op),
-        }
+        self.emit(op);
         Ok(())
-    }
-
-    /// A packed f32 operation as two plain ones, whose loops over lanes are simpler; unless the second would read what
-    /// the first has written.
-    fn packed_halves(&self, name: &str, op: &Op) -> Option<[Op; 2]> {
-        let single = match name {
-            "v_pk_fma_f32" => "v_fma_f32",
-            "v_pk_mul_f32" => "v_mul_f32",
-            "v_pk_add_f32" => "v_add_f32",
-            _ => return None,
-        };
-        let row = valu::find(single).filter(|_| !op.post.any)?;
-        let mut halves = [op.clone(), op.clone()];
-        for half in &mut halves {
-            half.run = row.whole[self.level];
-        }
-        let high = &mut halves[1];
-        high.dst += self.layout.stride;
-        for index in 0..row.arity() {
-            high.src[index] = high.src[index].checked_add_signed(high.spread[index])?;
-            if high.src[index] == op.dst {
-                return None;
-            }
-        }
-        Some(halves)
     }
 
     /// gfx12's transcendental functions of scalars: the vector operation on one lane of a temporary.
@@ -237,7 +207,7 @@ impl Lowering<'_> {
             op.dst = held;
         }
         if part.encoding != Encoding::Dpp && !op.post.any {
-            op.run = row.whole[self.level];
+            op.run = twin::find(name).unwrap_or(row.whole)[self.level];
         }
         if part.encoding == Encoding::Dpp {
             let source = part.operands.get(first_source).ok_or("source missing")?;
