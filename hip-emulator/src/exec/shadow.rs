@@ -115,29 +115,30 @@ impl Shadow {
                 &mut *self.loaded.as_mut_ptr().add(first).cast::<[u8; N]>(),
             )
         };
-        // Loaded in this epoch, by this very wave or by several: had another wave stored before or since, that would
-        // have been the race.
-        if self.races && (*loaded == [tag; N] || *loaded == [SEVERAL; N]) {
+        if self.races && known(loaded, tag) {
             return true;
         }
-        let mut suspect = false;
-        if *stored != [SETTLED; N] {
-            for cell in stored {
-                let other = *cell != NONE && *cell != SETTLED && *cell != tag;
-                suspect |= (self.unwritten & (*cell == NONE)) | (self.races & other);
-            }
-            if suspect {
-                return false;
-            }
+        if *stored != [SETTLED; N] && self.forbids_loads(stored, tag) {
+            return false;
         }
         if self.races {
             self.touched = true;
             for cell in loaded {
-                let only = *cell == NONE || *cell == tag;
-                *cell = if only { tag } else { SEVERAL };
+                *cell = after_load(*cell, tag);
             }
         }
         true
+    }
+
+    /// Whether one of the cells says that a load of its word is wrong.
+    #[inline(always)]
+    fn forbids_loads(&self, stored: &[u8], tag: u8) -> bool {
+        let mut wrong = false;
+        for cell in stored {
+            let other = *cell != NONE && *cell != SETTLED && *cell != tag;
+            wrong |= (self.unwritten & (*cell == NONE)) | (self.races & other);
+        }
+        wrong
     }
 
     /// A load of `N` words by each of many lanes, from the words of `firsts` on. False if something may be wrong; what was
@@ -151,32 +152,63 @@ impl Shadow {
         firsts: &[u32; LANES],
         tag: u8,
     ) -> bool {
-        // What is most often so of all lanes, without a branch for each: loaded before by this wave or by several, or, of a
-        // single wave, stored.
-        let (cells, alike) = if self.races {
-            (self.loaded.as_ptr(), [[tag; N], [SEVERAL; N]])
-        } else {
-            (self.stored.as_ptr(), [[tag; N], [SETTLED; N]])
-        };
-        let mut known = true;
-        for first in firsts {
-            // SAFETY: the caller's promise; there are as many cells of both kinds.
-            let cell = unsafe { *cells.add(*first as usize).cast::<[u8; N]>() };
-            known &= (cell == alike[0]) | (cell == alike[1]);
-        }
-        if known {
-            return true;
-        }
-        let mut before = u32::MAX;
-        for first in firsts {
-            // Neighbours often load the same words.
-            // SAFETY: the caller's promise.
-            if *first != before && !unsafe { self.loads::<N>(*first as usize, tag) } {
-                return false;
+        // SAFETY: the caller's promise; there are as many cells of both kinds.
+        unsafe {
+            // Nearly always what one lane finds all do, and that is seen without a branch for each.
+            if self.races {
+                if let Some(loaded) = alike::<N, LANES>(&self.loaded, firsts) {
+                    if known(&loaded, tag) {
+                        return true;
+                    }
+                }
+            } else if let Some(stored) = alike::<N, LANES>(&self.stored, firsts) {
+                return !self.forbids_loads(&stored, tag);
             }
-            before = *first;
+            let mut before = u32::MAX;
+            for first in firsts {
+                // Neighbours often load the same words.
+                if *first != before && !self.loads::<N>(*first as usize, tag) {
+                    return false;
+                }
+                before = *first;
+            }
         }
         true
+    }
+
+    /// A store of `N` whole words by each of many lanes, as [`Shadow::loads_of_lanes`].
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub unsafe fn stores_of_lanes<const N: usize, const LANES: usize>(
+        &mut self,
+        firsts: &[u32; LANES],
+        tag: u8,
+    ) -> bool {
+        // SAFETY: the caller's promise; there are as many cells of both kinds.
+        unsafe {
+            let free = !self.races
+                || {
+                    let stored = alike::<N, LANES>(&self.stored, firsts);
+                    let loaded = alike::<N, LANES>(&self.loaded, firsts);
+                    matches!((stored, loaded), (Some(stored), Some(loaded)) if !forbid_stores(&stored, &loaded, tag))
+                };
+            if free {
+                self.touched = true;
+                for first in firsts {
+                    *self
+                        .stored
+                        .as_mut_ptr()
+                        .add(*first as usize)
+                        .cast::<[u8; N]>() = [tag; N];
+                }
+                return true;
+            }
+            firsts
+                .iter()
+                .all(|first| self.stores::<N>(*first as usize, tag))
+        }
     }
 
     /// A store of `N` whole words. False, and nothing noted, if something may be wrong.
@@ -195,18 +227,69 @@ impl Shadow {
         };
         if self.races {
             self.touched = true;
-            let mut suspect = false;
-            for (stored, loaded) in stored.iter().zip(loaded) {
-                suspect |= *stored != NONE && *stored != SETTLED && *stored != tag;
-                suspect |= *loaded != NONE && *loaded != tag;
-            }
-            if suspect {
+            if forbid_stores(stored, loaded, tag) {
                 return false;
             }
         }
         *stored = [tag; N];
         true
     }
+}
+
+/// Whether all the words were loaded in this epoch, by this very wave or by several: had another wave stored one of them
+/// before or since, that would have been the race.
+#[inline(always)]
+fn known(loaded: &[u8], tag: u8) -> bool {
+    let mut other = false;
+    for cell in loaded {
+        other |= *cell != tag && *cell != SEVERAL;
+    }
+    !other
+}
+
+/// What a load makes of a word's `loaded` cell.
+#[inline(always)]
+fn after_load(cell: u8, tag: u8) -> u8 {
+    if cell == NONE || cell == tag {
+        tag
+    } else {
+        SEVERAL
+    }
+}
+
+/// Whether one of the words' cells says that storing is a race.
+#[inline(always)]
+fn forbid_stores(stored: &[u8], loaded: &[u8], tag: u8) -> bool {
+    let mut wrong = false;
+    for (stored, loaded) in stored.iter().zip(loaded) {
+        wrong |= *stored != NONE && *stored != SETTLED && *stored != tag;
+        wrong |= *loaded != NONE && *loaded != tag;
+    }
+    wrong
+}
+
+/// The `N` cells from each of `firsts` on, if all of these find the same.
+///
+/// # Safety
+/// They are there.
+#[inline(always)]
+unsafe fn alike<const N: usize, const LANES: usize>(
+    cells: &[u8],
+    firsts: &[u32; LANES],
+) -> Option<[u8; N]> {
+    // SAFETY: the caller's promise.
+    let cells = |first: u32| unsafe { *cells.as_ptr().add(first as usize).cast::<[u8; N]>() };
+    let bits = |cells: [u8; N]| {
+        let mut word = [0; 4];
+        word[..N].copy_from_slice(&cells);
+        u32::from_ne_bytes(word)
+    };
+    let one = cells(firsts[0]);
+    let mut difference = 0;
+    for first in firsts {
+        difference |= bits(cells(*first)) ^ bits(one);
+    }
+    (difference == 0).then_some(one)
 }
 
 #[cfg(test)]
@@ -250,14 +333,14 @@ mod tests {
                     _ => {}
                 }
                 let (wide, lanes) = (random(2) == 1, random(2) == 1);
+                let pairs = [0, 2, 2].map(|i| first as u32 + i);
                 // SAFETY: both have 64 words.
                 let fine = unsafe {
                     match (access, wide) {
-                        (Access::Load, false) if lanes => {
-                            fast.loads_of_lanes::<2, 3>(&[0, 2, 2].map(|i| first as u32 + i), tag)
-                        }
+                        (Access::Load, false) if lanes => fast.loads_of_lanes::<2, 3>(&pairs, tag),
                         (Access::Load, false) => fast.loads::<4>(first, tag),
                         (Access::Load, true) => fast.loads::<32>(first, tag),
+                        (_, false) if lanes => fast.stores_of_lanes::<2, 3>(&pairs, tag),
                         (_, false) => fast.stores::<4>(first, tag),
                         (_, true) => fast.stores::<32>(first, tag),
                     }

@@ -4,5 +4,6 @@
 pub mod atomic;
 pub mod moves;
 pub mod scalar;
+mod shape;
 pub mod space;
 mod transfer;

@@ -3,7 +3,6 @@
 use super::space::{Buffer, Flat, Global, GlobalScalar, Lds, Scratch};
 use super::transfer::{apart, base, fast};
 use crate::exec::program::{Run, LEVELS};
-use crate::exec::word::{Registers, LANES};
 use crate::fault::Access;
 
 /// What an instruction transfers. `register` is a lane's word in the first data row, `row` that of lane 0; further
@@ -20,24 +19,32 @@ pub trait Move {
     /// `pointer` is valid for `BYTES` bytes of this access, `register` for the rows moved.
     unsafe fn lane(pointer: *mut u8, register: *mut u32, stride: usize);
 
-    /// All lanes, one after the other in memory.
+    /// `L` lanes, one after the other in memory.
     ///
     /// # Safety
-    /// As for `lane`, of all lanes.
+    /// As for `lane`, of all of them; and with `FAST`, the CPU has AVX2.
     #[inline(always)]
-    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+    unsafe fn consecutive<const L: usize, const FAST: bool>(
+        pointer: *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
         let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
         // SAFETY: the caller's promise.
-        unsafe { Self::scattered(at, row, stride) }
+        unsafe { Self::scattered::<L, FAST>(at, row, stride) }
     }
 
-    /// All lanes, each where `pointer` says.
+    /// `L` lanes, each where `pointer` says.
     ///
     /// # Safety
-    /// As for `lane`, of all lanes.
+    /// As for `consecutive`.
     #[inline(always)]
-    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
-        for lane in 0..LANES {
+    unsafe fn scattered<const L: usize, const FAST: bool>(
+        pointer: impl Fn(usize) -> *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
+        for lane in 0..L {
             // SAFETY: the caller's promise.
             unsafe { Self::lane(pointer(lane), row.add(lane), stride) }
         }
@@ -48,17 +55,25 @@ pub trait Move {
 /// memory to row by row in the registers, or back.
 ///
 /// # Safety
-/// As for `Move::scattered`.
+/// As for `Move::scattered`, of a multiple of eight lanes.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn transposed<const N: usize>(
+unsafe fn transposed<const N: usize, const L: usize, const FAST: bool>(
     load: bool,
     pointer: impl Fn(usize) -> *mut u8,
     row: *mut u32,
     stride: usize,
 ) {
     use std::arch::x86_64::*;
-    for first in (0..LANES).step_by(4) {
+    if FAST {
+        for first in (0..L).step_by(8) {
+            let lanes = std::array::from_fn(|lane| pointer(first + lane));
+            // SAFETY: the caller's promise.
+            unsafe { transposed_wide::<N>(load, lanes, row.add(first), stride) }
+        }
+        return;
+    }
+    for first in (0..L).step_by(4) {
         // SAFETY: the caller's promise; a row holds all lanes; every x86-64 CPU has SSE2.
         unsafe {
             let memory = |i: usize| pointer(first + i).cast::<__m128i>();
@@ -92,6 +107,78 @@ unsafe fn transposed<const N: usize>(
     }
 }
 
+/// The same for the fast level, eight lanes at a time.
+///
+/// # Safety
+/// As for `transposed`; and the CPU has AVX2.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn transposed_wide<const N: usize>(
+    load: bool,
+    lanes: [*mut u8; 8],
+    row: *mut u32,
+    stride: usize,
+) {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's promise; a row holds all lanes.
+    unsafe {
+        let registers = |i: usize| row.add(i * stride).cast::<__m256i>();
+        // Lane `i` (and `i + 1` of two dwords each) in the lower half, the one four further in the upper one.
+        let quad = |i: usize| {
+            let half = |i: usize| _mm_loadu_si128(lanes[i].cast());
+            _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(half(i)), half(i + 4))
+        };
+        let pairs = |i: usize| {
+            let one = |i: usize| _mm_loadl_epi64(lanes[i].cast());
+            let half = |i: usize| _mm_unpacklo_epi64(one(i), one(i + 1));
+            _mm256_castsi256_ps(_mm256_inserti128_si256::<1>(
+                _mm256_castsi128_si256(half(i)),
+                half(i + 4),
+            ))
+        };
+        if N == 2 && load {
+            let (low, high) = (pairs(0), pairs(2));
+            let even = _mm256_shuffle_ps::<0x88>(low, high);
+            let odd = _mm256_shuffle_ps::<0xdd>(low, high);
+            _mm256_storeu_si256(registers(0), _mm256_castps_si256(even));
+            _mm256_storeu_si256(registers(1), _mm256_castps_si256(odd));
+        } else if N == 2 {
+            let a = _mm256_loadu_si256(registers(0));
+            let b = _mm256_loadu_si256(registers(1));
+            let (low, high) = (_mm256_unpacklo_epi32(a, b), _mm256_unpackhi_epi32(a, b));
+            let put = |i: usize, two: __m128i| {
+                _mm_storel_epi64(lanes[i].cast(), two);
+                _mm_storel_epi64(lanes[i + 1].cast(), _mm_unpackhi_epi64(two, two));
+            };
+            put(0, _mm256_castsi256_si128(low));
+            put(2, _mm256_castsi256_si128(high));
+            put(4, _mm256_extracti128_si256::<1>(low));
+            put(6, _mm256_extracti128_si256::<1>(high));
+        } else {
+            let from = |i: usize| match load {
+                true => quad(i),
+                false => _mm256_loadu_si256(registers(i)),
+            };
+            let (a, b, c, d) = (from(0), from(1), from(2), from(3));
+            let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+            let first = _mm256_unpacklo_epi64(ab, cd);
+            let second = _mm256_unpackhi_epi64(ab, cd);
+            let (ab, cd) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+            let third = _mm256_unpacklo_epi64(ab, cd);
+            let fourth = _mm256_unpackhi_epi64(ab, cd);
+            for (i, value) in [first, second, third, fourth].into_iter().enumerate() {
+                if load {
+                    _mm256_storeu_si256(registers(i), value);
+                } else {
+                    _mm_storeu_si128(lanes[i].cast(), _mm256_castsi256_si128(value));
+                    _mm_storeu_si128(lanes[i + 4].cast(), _mm256_extracti128_si256::<1>(value));
+                }
+            }
+        }
+    }
+}
+
 /// `N` dwords into `N` rows.
 pub struct LoadWords<const N: usize>;
 impl<const N: usize> Move for LoadWords<N> {
@@ -109,26 +196,34 @@ impl<const N: usize> Move for LoadWords<N> {
         }
     }
     #[inline(always)]
-    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+    unsafe fn consecutive<const L: usize, const FAST: bool>(
+        pointer: *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             if N == 1 {
-                *row.cast::<Registers>() = pointer.cast::<Registers>().read_unaligned();
+                *row.cast::<[u32; L]>() = pointer.cast::<[u32; L]>().read_unaligned();
             } else {
                 let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
-                Self::scattered(at, row, stride)
+                Self::scattered::<L, FAST>(at, row, stride)
             }
         }
     }
     #[inline(always)]
-    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
+    unsafe fn scattered<const L: usize, const FAST: bool>(
+        pointer: impl Fn(usize) -> *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             if N == 2 || N == 4 {
-                return transposed::<N>(true, pointer, row, stride);
+                return transposed::<N, L, FAST>(true, pointer, row, stride);
             }
-            for lane in 0..LANES {
+            for lane in 0..L {
                 Self::lane(pointer(lane), row.add(lane), stride);
             }
         }
@@ -152,28 +247,36 @@ impl<const N: usize> Move for StoreWords<N> {
         }
     }
     #[inline(always)]
-    unsafe fn consecutive(pointer: *mut u8, row: *mut u32, stride: usize) {
+    unsafe fn consecutive<const L: usize, const FAST: bool>(
+        pointer: *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             if N == 1 {
                 pointer
-                    .cast::<Registers>()
-                    .write_unaligned(*row.cast::<Registers>());
+                    .cast::<[u32; L]>()
+                    .write_unaligned(*row.cast::<[u32; L]>());
             } else {
                 let at = |lane: usize| pointer.wrapping_add(lane * Self::BYTES as usize);
-                Self::scattered(at, row, stride)
+                Self::scattered::<L, FAST>(at, row, stride)
             }
         }
     }
     #[inline(always)]
-    unsafe fn scattered(pointer: impl Fn(usize) -> *mut u8, row: *mut u32, stride: usize) {
+    unsafe fn scattered<const L: usize, const FAST: bool>(
+        pointer: impl Fn(usize) -> *mut u8,
+        row: *mut u32,
+        stride: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             if N == 2 || N == 4 {
-                return transposed::<N>(false, pointer, row, stride);
+                return transposed::<N, L, FAST>(false, pointer, row, stride);
             }
-            for lane in 0..LANES {
+            for lane in 0..L {
                 Self::lane(pointer(lane), row.add(lane), stride);
             }
         }
@@ -195,12 +298,12 @@ macro_rules! small_loads {
                 }
             }
             #[inline(always)]
-            unsafe fn consecutive(pointer: *mut u8, row: *mut u32, _stride: usize) {
+            unsafe fn consecutive<const L: usize, const FAST: bool>(pointer: *mut u8, row: *mut u32, _stride: usize) {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let values = pointer.cast::<[$t; LANES]>().read_unaligned();
-                    let row = &mut *row.cast::<Registers>();
-                    for lane in 0..LANES {
+                    let values = pointer.cast::<[$t; L]>().read_unaligned();
+                    let row = &mut *row.cast::<[u32; L]>();
+                    for lane in 0..L {
                         let ($value, $old) = (values[lane], row[lane]);
                         row[lane] = $word;
                     }
@@ -224,11 +327,11 @@ macro_rules! small_stores {
                 }
             }
             #[inline(always)]
-            unsafe fn consecutive(pointer: *mut u8, row: *mut u32, _stride: usize) {
+            unsafe fn consecutive<const L: usize, const FAST: bool>(pointer: *mut u8, row: *mut u32, _stride: usize) {
                 // SAFETY: the caller's promise.
                 unsafe {
-                    let values = (*row.cast::<Registers>()).map(|$word| $value);
-                    pointer.cast::<[$t; LANES]>().write_unaligned(values);
+                    let values = (*row.cast::<[u32; L]>()).map(|$word| $value);
+                    pointer.cast::<[$t; L]>().write_unaligned(values);
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! be wrong, is looked at lane by lane ([`thorough`]).
 
 use super::moves::Move;
+use super::shape::{self, repeats, shapes, Shape, HALF};
 use super::space::{watch, Flat, Global, GlobalScalar, Lds, Request, Seen, Space};
 use crate::exec::control;
 use crate::exec::lanes::commit;
@@ -28,7 +29,7 @@ pub trait Segment: Space {
         -> Option<u64>;
 }
 
-/// Gives lanes that are off the offset of one that is on. False if `outside` is set of a lane that is on.
+/// Gives lanes that are off the offset of one that is on. False if `outside` is not zero of a lane that is on.
 #[inline(always)]
 fn settle(exec: u32, offsets: &mut Offsets, outside: &Registers) -> bool {
     if exec == u32::MAX {
@@ -64,7 +65,7 @@ impl Segment for Lds {
         let row = unsafe { &*wave.row(op.src[0], request.pass).cast::<Registers>() };
         for lane in 0..LANES {
             offsets[lane] = row[lane].wrapping_add(op.imm as u32);
-            outside[lane] = u32::from(offsets[lane] > last);
+            outside[lane] = offsets[lane].saturating_sub(last);
         }
         settle(request.exec, offsets, &outside).then_some(wave.lds as u64)
     }
@@ -94,7 +95,7 @@ impl Segment for GlobalScalar {
         let mut outside = [0; LANES];
         for lane in 0..LANES {
             offsets[lane] = row[lane];
-            outside[lane] = u32::from(offsets[lane] > last);
+            outside[lane] = offsets[lane].saturating_sub(last);
         }
         settle(request.exec, offsets, &outside).then_some(base)
     }
@@ -128,7 +129,7 @@ impl Segment for Global {
             let borrow = u32::from(low[lane] < start_low);
             offsets[lane] = low[lane].wrapping_sub(start_low);
             let upper = high[lane].wrapping_sub(start_high).wrapping_sub(borrow);
-            outside[lane] = upper | u32::from(offsets[lane] > last);
+            outside[lane] = upper | offsets[lane].saturating_sub(last);
         }
         settle(request.exec, offsets, &outside).then_some(window.start)
     }
@@ -148,90 +149,52 @@ impl Segment for Flat {
     }
 }
 
-/// How the lanes' places lie to each other.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// One after the other, without gaps.
-    Consecutive,
-    /// All at the same place.
-    Same,
-    Scattered,
-}
-
-#[inline(always)]
-fn shape(offsets: &Offsets, bytes: u32) -> Shape {
-    let (first, last) = (offsets[0], offsets[LANES - 1]);
-    // Most that are neither show it in their last lane.
-    let step = match last.wrapping_sub(first) {
-        0 => 0,
-        distance if distance == (LANES as u32 - 1) * bytes => bytes,
-        _ => return Shape::Scattered,
-    };
-    let mut difference = 0;
-    for (lane, offset) in offsets.iter().enumerate() {
-        difference |= offset ^ first.wrapping_add(step * lane as u32);
-    }
-    match (difference, step) {
-        (0, 0) => Shape::Same,
-        (0, _) => Shape::Consecutive,
-        _ => Shape::Scattered,
-    }
-}
-
-/// Notes an LDS access in the shadow. False, with nothing lost, if it has to be looked at word by word.
+/// Notes half a pass's LDS access in the shadow. False if it has to be looked at word by word; what was noted until then
+/// stays right.
 ///
 /// # Safety
 /// The offsets are within the LDS of the wave, whose watch checks.
 #[inline(always)]
-unsafe fn noted<M: Move>(wave: &Wave, offsets: &Offsets, shape: Shape) -> bool {
+unsafe fn noted<M: Move>(wave: &Wave, offsets: &[u32; HALF], shape: Shape) -> bool {
     // SAFETY: the watch is the worker's; nothing else refers to it meanwhile.
     let shadow = unsafe { &mut (*wave.watch).shadow };
     let tag = wave.number as u8 + 1;
-    let low = offsets.iter().fold(0, |any, offset| any | offset);
-    let word = |lane: usize| offsets[lane] as usize / 4;
+    // Places one after the other are as aligned as the first.
+    let low = match shape {
+        Shape::Scattered => offsets.iter().fold(0, |any, offset| any | offset),
+        _ => offsets[0],
+    };
+    let load = M::ACCESS == Access::Load;
+    let first = offsets[0] as usize / 4;
+    let words = || offsets.map(|offset| offset / 4);
     // SAFETY: the access was found to be within LDS, which has a cell for each of its words.
     unsafe {
         if M::WORDS == 0 {
             // Bytes and halves; of those that are stored, only the slow way says what they do to a cell.
-            if M::ACCESS != Access::Load || low & (M::BYTES - 1) != 0 {
+            if !load || low & (M::BYTES - 1) != 0 {
                 return false;
             }
-            if shape == Shape::Same {
-                return shadow.loads::<1>(word(0), tag);
-            }
-            return shadow.loads_of_lanes::<1, LANES>(&offsets.map(|o| o / 4), tag);
+            return match shape {
+                Shape::Same => shadow.loads::<1>(first, tag),
+                _ => shadow.loads_of_lanes::<1, HALF>(&words(), tag),
+            };
         }
         if low & 3 != 0 {
             return false;
         }
         macro_rules! access {
-            ($words:literal) => {{
-                let mut fine = true;
+            ($words:literal) => {
                 match shape {
-                    Shape::Consecutive => {
-                        for i in 0..$words {
-                            let first = word(0) + i * LANES;
-                            fine &= if M::ACCESS == Access::Load {
-                                shadow.loads::<LANES>(first, tag)
-                            } else {
-                                shadow.stores::<LANES>(first, tag)
-                            };
-                        }
+                    Shape::Consecutive if load => shadow.loads::<{ $words * HALF }>(first, tag),
+                    Shape::Consecutive => shadow.stores::<{ $words * HALF }>(first, tag),
+                    Shape::Same if load => shadow.loads::<$words>(first, tag),
+                    Shape::Same => shadow.stores::<$words>(first, tag),
+                    Shape::Scattered if load => {
+                        shadow.loads_of_lanes::<$words, HALF>(&words(), tag)
                     }
-                    Shape::Same if M::ACCESS == Access::Load => {
-                        fine = shadow.loads::<$words>(word(0), tag)
-                    }
-                    _ if M::ACCESS == Access::Load => {
-                        fine = shadow.loads_of_lanes::<$words, LANES>(&offsets.map(|o| o / 4), tag)
-                    }
-                    _ => {
-                        for lane in 0..LANES {
-                            fine &= shadow.stores::<$words>(word(lane), tag);
-                        }
-                    }
+                    Shape::Scattered => shadow.stores_of_lanes::<$words, HALF>(&words(), tag),
                 }
-                fine
-            }};
+            };
         }
         match M::WORDS {
             1 => access!(1),
@@ -245,27 +208,40 @@ unsafe fn noted<M: Move>(wave: &Wave, offsets: &Offsets, shape: Shape) -> bool {
 /// Moves all lanes between memory and the rows from `row` on, `stride` registers apart.
 ///
 /// # Safety
-/// `base` plus each offset is valid for the access, and there are as many rows as `M` moves.
+/// `base` plus each offset is valid for the access, and there are as many rows as `M` moves; with `FAST`, the CPU has AVX2.
 #[inline(always)]
-unsafe fn all_lanes<M: Move>(
+unsafe fn all_lanes<M: Move, const FAST: bool>(
     base: u64,
     offsets: &Offsets,
-    shape: Shape,
+    shapes: [Shape; 2],
     row: *mut u32,
     stride: usize,
 ) {
+    let load = M::ACCESS == Access::Load;
+    let rows = M::WORDS.max(1);
     // SAFETY: the caller's promise.
     unsafe {
-        let pointer = |lane: usize| (base + u64::from(offsets[lane])) as *mut u8;
-        match shape {
-            Shape::Consecutive => M::consecutive(pointer(0), row, stride),
-            Shape::Same if M::WORDS != 0 && M::ACCESS == Access::Load => {
-                for i in 0..M::WORDS {
-                    let word = pointer(0).cast::<u32>().add(i).read_unaligned();
-                    *row.add(i * stride).cast::<Registers>() = [word; LANES];
+        for (number, shape) in shapes.into_iter().enumerate() {
+            let to = row.add(number * HALF);
+            let half = |row: *mut u32, i: usize| &mut *row.add(i * stride).cast::<[u32; HALF]>();
+            if load && number == 1 && repeats(offsets, shapes) {
+                for i in 0..rows {
+                    *half(to, i) = *half(row, i);
                 }
+                break;
             }
-            _ => M::scattered(pointer, row, stride),
+            let offsets = shape::half(offsets, number);
+            let pointer = |lane: usize| (base + u64::from(offsets[lane])) as *mut u8;
+            match shape {
+                Shape::Consecutive => M::consecutive::<HALF, FAST>(pointer(0), to, stride),
+                Shape::Same if M::WORDS != 0 && load => {
+                    for i in 0..M::WORDS {
+                        let word = pointer(0).cast::<u32>().add(i).read_unaligned();
+                        *half(to, i) = [word; HALF];
+                    }
+                }
+                _ => M::scattered::<HALF, FAST>(pointer, to, stride),
+            }
         }
     }
 }
@@ -276,9 +252,13 @@ const FEW: u32 = 6;
 /// One pass, if it is as nearly all are. False, with nothing done, if it is not; `None` after a fault was raised.
 ///
 /// # Safety
-/// As for `Run`.
+/// As for `passes`.
 #[inline(always)]
-unsafe fn quick<S: Segment, M: Move>(wave: &mut Wave, op: &Op, request: Request) -> Option<bool> {
+unsafe fn quick<S: Segment, M: Move, const FAST: bool>(
+    wave: &mut Wave,
+    op: &Op,
+    request: Request,
+) -> Option<bool> {
     let lds = S::SEEN == Seen::Lds;
     if if lds {
         wave.counts_lds
@@ -295,14 +275,19 @@ unsafe fn quick<S: Segment, M: Move>(wave: &mut Wave, op: &Op, request: Request)
         let Some(base) = S::offsets(wave, op, request, &mut offsets) else {
             return Some(false);
         };
-        let shape = shape(&offsets, M::BYTES);
-        if lds && wave.watches_lds && !noted::<M>(wave, &offsets, shape) {
-            return Some(false);
+        let shapes = shapes(&offsets, M::BYTES);
+        if lds && wave.watches_lds {
+            let halves = if repeats(&offsets, shapes) { 1 } else { 2 };
+            for (number, shape) in shapes.into_iter().enumerate().take(halves) {
+                if !noted::<M>(wave, shape::half(&offsets, number), shape) {
+                    return Some(false);
+                }
+            }
         }
         let (stride, row) = (wave.stride, wave.row(op.dst, pass));
         let rows = M::WORDS.max(1);
         if exec == u32::MAX {
-            all_lanes::<M>(base, &offsets, shape, row, stride);
+            all_lanes::<M, FAST>(base, &offsets, shapes, row, stride);
         } else if M::ACCESS == Access::Store || exec.count_ones() < FEW {
             let mut left = exec;
             while left != 0 {
@@ -317,7 +302,7 @@ unsafe fn quick<S: Segment, M: Move>(wave: &mut Wave, op: &Op, request: Request)
                 *to = *row.add(i * stride).cast::<Registers>();
             }
             let to = loaded.as_mut_ptr().cast::<u32>();
-            all_lanes::<M>(base, &offsets, shape, to, LANES);
+            all_lanes::<M, FAST>(base, &offsets, shapes, to, LANES);
             commit(row, stride, rows, &loaded, exec);
         }
         if !lds && wave.watches_unwritten {
@@ -334,7 +319,7 @@ unsafe fn quick<S: Segment, M: Move>(wave: &mut Wave, op: &Op, request: Request)
 /// One pass, lane by lane. False after a fault was raised.
 ///
 /// # Safety
-/// As for `Run`.
+/// As for `passes`.
 #[inline(never)]
 unsafe fn thorough<S: Space, M: Move>(wave: &mut Wave, op: &Op, request: Request) -> bool {
     // SAFETY: the op was lowered for this space.
@@ -367,16 +352,16 @@ unsafe fn thorough<S: Space, M: Move>(wave: &mut Wave, op: &Op, request: Request
 /// Each pass that has lanes on, until one faults.
 ///
 /// # Safety
-/// See `Run`.
+/// See `Run`; with `FAST`, the CPU has AVX2.
 #[inline(always)]
-unsafe fn passes<S: Segment, M: Move>(wave: &mut Wave, op: &Op) {
+unsafe fn passes<S: Segment, M: Move, const FAST: bool>(wave: &mut Wave, op: &Op) {
     for pass in 0..wave.passes {
         let Some(request) = request::<M>(wave, op, pass) else {
             continue;
         };
         // SAFETY: the caller's promise. Not in a closure: it would not be compiled for the caller's level.
         unsafe {
-            match quick::<S, M>(wave, op, request) {
+            match quick::<S, M, FAST>(wave, op, request) {
                 Some(true) => {}
                 Some(false) if thorough::<S, M>(wave, op, request) => {}
                 _ => return,
@@ -426,7 +411,7 @@ pub unsafe fn apart<S: Space, M: Move>(wave: &mut Wave, op: &Op) {
 /// See `Run`.
 pub unsafe fn base<S: Segment, M: Move>(wave: &mut Wave, op: &Op) {
     // SAFETY: the caller's promise.
-    unsafe { passes::<S, M>(wave, op) }
+    unsafe { passes::<S, M, false>(wave, op) }
 }
 
 /// # Safety
@@ -437,5 +422,5 @@ pub unsafe fn base<S: Segment, M: Move>(wave: &mut Wave, op: &Op) {
 )]
 pub unsafe fn fast<S: Segment, M: Move>(wave: &mut Wave, op: &Op) {
     // SAFETY: the caller's promise.
-    unsafe { passes::<S, M>(wave, op) }
+    unsafe { passes::<S, M, true>(wave, op) }
 }
