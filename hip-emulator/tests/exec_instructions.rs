@@ -235,6 +235,14 @@ const CASES: &[Case] = &[
     Case { targets: RDNA4, code: "s_mov_b32 s12, 4.0\n v_s_rcp_f32 s13, s12\n v_s_sqrt_f32 s14, s12\n s_mov_b32 s6, exec_lo\n s_mov_b32 exec_lo, 0\n v_s_rsq_f32 s14, -s12\n v_s_rsq_f32 s14, |s14|\n v_s_rsq_f32 s14, s12\n s_mov_b32 exec_lo, s6\n v_mov_b32 v0, s13\n v_mov_b32 v1, s14",
         want: |_| [0.25f32.to_bits(), 0.5f32.to_bits()] },
     Case { targets: RDNA4, code: "s_barrier_signal -1\n s_barrier_wait -1\n v_mov_b32 v0, v4", want: |v| one(v[0]) },
+    // The destination is a source whose words the operation picks crosswise.
+    Case { targets: CDNA, code: "v_pk_fma_f32 v[4:5], v[4:5], v[6:7], v[4:5] op_sel:[1,0,0] op_sel_hi:[0,1,1]\n v_mov_b32 v0, v4\n v_mov_b32 v1, v5",
+        want: |v| [f(v[1]).mul_add(f(v[2]), f(v[0])), f(v[0]).mul_add(f(v[3]), f(v[1]))].map(f32::to_bits) },
+    Case { targets: CDNA, code: "v_pk_mul_f32 v[4:5], v[4:5], v[6:7] op_sel:[1,1] op_sel_hi:[0,0]\n v_mov_b32 v0, v4\n v_mov_b32 v1, v5",
+        want: |v| [f(v[1]) * f(v[3]), f(v[0]) * f(v[2])].map(f32::to_bits) },
+    // Negative lanes alone, and no lane.
+    Case { targets: CDNA, code: "s_mov_b64 s[4:5], exec\n v_cmpx_gt_i32 0, v4\n v_pk_add_f32 v[0:1], v[4:5], v[6:7] op_sel_hi:[1,0]\n s_mov_b64 exec, 0\n v_pk_add_f32 v[0:1], v[4:5], v[4:5]\n s_mov_b64 exec, s[4:5]",
+        want: |v| if (v[0] as i32) < 0 { [f(v[0]) + f(v[2]), f(v[1]) + f(v[2])].map(f32::to_bits) } else { OLD } },
     Case { targets: CDNA2, code: "v_mac_f32 v0, v4, v5", want: |v| {
         // Two roundings and no subnormals.
         let flush = |x: f32| if x.is_subnormal() { 0.0f32.copysign(x) } else { x };
