@@ -34,6 +34,8 @@ pub(super) static DENSE_TILE: Tile = Tile {
 };
 /// The most rows of activations of the vector kernels.
 pub(super) const MOST_VECTOR_ROWS: usize = 8;
+/// The longest rows of quantized products: the vector kernels count a row's bytes, 40 for 32 activations, in 32 bits.
+const MOST_VECTOR_K: usize = 1 << 31;
 /// `MOST_WEIGHTS` of product.hip: that a vector kernel multiplies with the same activations.
 pub(super) const MOST_WEIGHTS: usize = 3;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
@@ -101,6 +103,15 @@ impl Activations {
         rows: usize,
         k: usize,
     ) -> Result<RocmBuffer> {
+        if k > MOST_VECTOR_K {
+            return Err(RocmError::TooLarge {
+                kernel: "quantize_activations".into(),
+                what: "k",
+                value: k,
+                limit: MOST_VECTOR_K,
+            }
+            .into());
+        }
         let segments = k / SEGMENT;
         let blocks = rows * segments;
         let buffer = Self::room(device, rows, k)?;
@@ -172,14 +183,18 @@ struct Vector {
     rows: usize,
 }
 
+/// `PRODUCT_ROWS` of product.hip, on AMD and on NVIDIA.
+const PRODUCT_ROWS: [[usize; 4]; 2] = [[4, 4, 4, 4], [8, 8, 4, 4]];
+
 impl Vector {
-    fn of(rows: usize) -> Self {
-        let (columns, rows) = match rows {
-            1 => ("1", 4),
-            2 => ("2", 2),
-            3 | 4 => ("4", 4),
-            _ => ("8", 4),
+    fn of(target: &str, rows: usize) -> Self {
+        let (i, columns) = match rows {
+            1 => (0, "1"),
+            2 => (1, "2"),
+            3 | 4 => (2, "4"),
+            _ => (3, "8"),
         };
+        let rows = PRODUCT_ROWS[usize::from(target.starts_with("sm_"))][i];
         Self { columns, rows }
     }
 }
@@ -289,7 +304,7 @@ fn vector(
     x: &Activations,
     dtype: DType,
 ) -> Result<()> {
-    let vector = Vector::of(p.rows);
+    let vector = Vector::of(&device.properties().target, p.rows);
     let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
     let groups = weights
         .rows
@@ -373,11 +388,19 @@ mod tests {
         holds(&activations, "SEGMENT", SEGMENT as u32);
         assert!(activations.contains(&format!("ACTIVATION_BYTES == {ACTIVATION_BYTES}")));
         holds(&activations, "ACTIVATION_LINE", ACTIVATION_LINE as u32);
-        assert!(product.contains("ROWS = COLUMNS == 2 ? 2 : 4;"));
-        for columns in [1, 2, 4, 8] {
-            let vector = Vector::of(columns);
-            assert_eq!(vector.columns, columns.to_string());
-            assert_eq!(vector.rows, if columns == 2 { 2 } else { 4 });
+        let lines = product.lines();
+        let tables: Vec<_> = lines.filter(|l| l.contains(" PRODUCT_ROWS[] = ")).collect();
+        for (target, table) in [("gfx1100", tables[1]), ("sm_90", tables[0])] {
+            let rows = [1, 2, 4, 8].map(|columns| {
+                let vector = Vector::of(target, columns);
+                assert_eq!(vector.columns, columns.to_string());
+                vector.rows.to_string()
+            });
+            let line = format!(
+                "constexpr unsigned PRODUCT_ROWS[] = {{{}}};",
+                rows.join(", ")
+            );
+            assert_eq!(table, line, "{target}");
         }
         holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
         holds(&product, "MOST_WEIGHTS", MOST_WEIGHTS as u32);

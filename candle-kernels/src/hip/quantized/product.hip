@@ -11,29 +11,66 @@
 
 constexpr unsigned WARPS = 4;  // of a workgroup; they share each of its rows of the weights
 
-/// What a workgroup of vec does for up to COLUMNS rows of activations. Measured on an H100: docs/performance.md.
+/// Rows of the weights of a workgroup, for up to 1, 2, 4 and 8 rows of activations: what is read of these serves all of them.
+/// Measured on an H200 (docs/performance.md); on AMD they leave registers for four waves of a SIMD of CDNA, nine of RDNA.
+#if defined(__NVCC__)
+constexpr unsigned PRODUCT_ROWS[] = {8, 8, 4, 4};
+#else
+constexpr unsigned PRODUCT_ROWS[] = {4, 4, 4, 4};
+#endif
+
+/// What a workgroup of vec does for up to COLUMNS rows of activations.
 template <unsigned COLUMNS> struct VecShape {
-    /// Rows of the weights. What is read of the activations serves all of them.
-    static constexpr unsigned ROWS = COLUMNS == 2 ? 2 : 4;
+    static constexpr unsigned ROWS = PRODUCT_ROWS[COLUMNS == 1 ? 0 : COLUMNS == 2 ? 1 : COLUMNS == 4 ? 2 : 3];
 };
 
 #if defined(__NVCC__)
-/// Workgroups that a multiprocessor has registers for: left alone, ptxas takes more than pay. Each is the most that none
-/// of the formats spills at.
+/// Workgroups that a multiprocessor has registers for: left alone, ptxas takes more than pay.
 template <class F, unsigned COLUMNS> constexpr unsigned resident() {
-    return COLUMNS == 1 ? (LanePortion<F>::ONE_SCALE ? 8 : 6) : COLUMNS == 2 ? 8 : COLUMNS == 4 ? 4 : 3;
+    return COLUMNS == 1 && LanePortion<F>::ONE_SCALE ? 5 : 4;
 }
 #define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS, resident<F, COLUMNS>())
 #else
 #define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS)
 #endif
 
-/// `sum` and the element products of half a segment.
-static __device__ __forceinline__ int dot_half(const int *a, const int *b, int sum) {
-#pragma unroll
-    for (unsigned i = 0; i < GROUP_WORDS; ++i) sum = __dp4a(a[i], b[i], sum);
-    return sum;
+/// Two floats, which CDNA multiplies and adds at once. (Left to itself the compiler finds such pairs too, and keeps the
+/// products of all columns until it has the second of each.)
+#if defined(__HIP__)
+typedef float FloatPair __attribute__((ext_vector_type(2)));
+static __device__ __forceinline__ FloatPair pair(float a, float b) { return FloatPair{a, b}; }
+#else
+struct FloatPair {
+    float v[2];
+    __device__ __forceinline__ float operator[](unsigned i) const { return v[i]; }
+    __device__ __forceinline__ void operator+=(FloatPair o) { v[0] += o.v[0], v[1] += o.v[1]; }
+};
+static __device__ __forceinline__ FloatPair pair(float a, float b) { return FloatPair{{a, b}}; }
+static __device__ __forceinline__ FloatPair operator*(FloatPair a, FloatPair b) { return {{a.v[0] * b.v[0], a.v[1] * b.v[1]}}; }
+static __device__ __forceinline__ FloatPair operator*(float a, FloatPair b) { return {{a * b.v[0], a * b.v[1]}}; }
+#endif
+
+/// Where the compiler moves no instruction across, so that few loads are under way at a time: with many columns the other
+/// waves that there are registers for hide more.
+template <unsigned COLUMNS> static __device__ __forceinline__ void keep_order() {
+#if defined(__HIP__)
+    if (COLUMNS > 4) __builtin_amdgcn_sched_barrier(0);
+#endif
 }
+
+/// Successive rows of one operand, of which the last one is repeated where there are fewer than COUNT: a load that hits the
+/// cache in place of a branch. Their addresses are the same in all lanes, and what is read lies within 4 GiB of them: AMD's
+/// loads add 32 bits of a lane to a scalar by themselves.
+template <unsigned COUNT> struct Lines {
+    const uint8_t *line[COUNT];
+
+    /// `there` lines, at least one, from `first` on, `bytes` apart.
+    __device__ __forceinline__ Lines(const uint8_t *first, size_t bytes, unsigned there) {
+        line[0] = first;
+#pragma unroll
+        for (unsigned i = 1; i < COUNT; ++i) line[i] = line[i - 1] + (i < there ? bytes : 0);
+    }
+};
 
 /// What a portion of weights is multiplied with.
 template <class F> struct ActivationPortion {
@@ -41,67 +78,120 @@ template <class F> struct ActivationPortion {
     static constexpr unsigned SCALES = P::ONE_SCALE ? 1 : P::GROUPS;
     static constexpr bool OFFSET = F::OFFSET && F::CENTRE == 0;
 
-    ActivationHalf halves[P::GROUPS];
+    /// Where it is in each row of activations.
+    struct Place {
+        unsigned halves[P::GROUPS], scales[SCALES];
+        bool odd[SCALES];
+
+        /// Of portion j of the block whose first half is number `first`; the scales of a row begin at `scales_from`.
+        __device__ __forceinline__ Place(unsigned first, unsigned j, unsigned scales_from) {
+#pragma unroll
+            for (unsigned g = 0; g < P::GROUPS; ++g) {
+                const unsigned half = first + P::half(j, g);
+                halves[g] = ActivationRow::place(half);
+                if (g >= SCALES) continue;
+                scales[g] = scales_from + half / 2 * sizeof(ActivationScale);
+                odd[g] = half % 2;
+            }
+        }
+    };
+
+    /// As it was read.
+    struct Fetched {
+        ActivationHalf halves[P::GROUPS];
+        ActivationScale scales[SCALES];
+
+        __device__ __forceinline__ void fetch(const uint8_t *row, const Place &place) {
+#pragma unroll
+            for (unsigned g = 0; g < P::GROUPS; ++g)
+                __builtin_memcpy(&halves[g], __builtin_assume_aligned(row + place.halves[g], 16), sizeof(halves[g]));
+#pragma unroll
+            for (unsigned g = 0; g < SCALES; ++g)
+                __builtin_memcpy(&scales[g], __builtin_assume_aligned(row + place.scales[g], 8), sizeof(scales[g]));
+        }
+    };
+
+    const Fetched &fetched;
     float scale[SCALES];
     /// Where the integer products start: the centre is taken off exactly. In f32 two large numbers would cancel.
     int start[SCALES];
     /// What an offset of the weights is multiplied with.
     float total[SCALES];
 
-    /// Portion j of the block whose first half is number `first` of the row.
-    __device__ __forceinline__ ActivationPortion(const ActivationRow &row, unsigned first, unsigned j) {
+    __device__ __forceinline__ ActivationPortion(const Fetched &fetched, const Place &place) : fetched(fetched) {
 #pragma unroll
-        for (unsigned g = 0; g < P::GROUPS; ++g) {
-            const unsigned half = first + P::half(j, g);
-            halves[g] = row.half(half);
-            if (g >= SCALES) continue;
-            const ActivationScale scales = row.scale(half / 2);
-            int sum = half % 2 ? scales.sum[1] : scales.sum[0];
-            if (P::GROUPS > SCALES) sum = scales.sum[0] + scales.sum[1];
-            scale[g] = scales.scale;
+        for (unsigned g = 0; g < SCALES; ++g) {
+            const ActivationScale &of = fetched.scales[g];
+            int sum = place.odd[g] ? of.sum[1] : of.sum[0];
+            if (P::GROUPS > SCALES) sum = of.sum[0] + of.sum[1];
+            scale[g] = of.scale;
             start[g] = -F::CENTRE * sum;
-            total[g] = OFFSET ? scales.scale * sum : 0.0f;
+            total[g] = OFFSET ? of.scale * sum : 0.0f;
         }
     }
 
-    /// Adds the product to `sum`.
-    __device__ __forceinline__ void add(const Portion<P::GROUPS> &w, float &sum) const {
-        int dot = 0;
+    /// Adds the products with the rows' portions to their sums. Row by row within a word: no product waits for the one
+    /// before it.
+    template <unsigned ROWS, unsigned COLUMNS>
+    __device__ __forceinline__ void add(const Portion<P::GROUPS> (&w)[ROWS], FloatPair *sums) const {
+        int dot[ROWS];
 #pragma unroll
         for (unsigned g = 0; g < P::GROUPS; ++g) {
-            dot = dot_half(w.q[g], halves[g].q, g < SCALES ? start[g] : dot);
+#pragma unroll
+            for (unsigned r = 0; r < ROWS; ++r) dot[r] = g < SCALES ? start[g] : dot[r];
+#pragma unroll
+            for (unsigned i = 0; i < GROUP_WORDS; ++i)
+#pragma unroll
+                for (unsigned r = 0; r < ROWS; ++r) dot[r] = __dp4a(w[r].q[g][i], fetched.halves[g].q[i], dot[r]);
             if (P::GROUPS > SCALES && g + 1 < P::GROUPS) continue;
             const unsigned own = g < SCALES ? g : 0;
-            sum += scale[own] * (w.scale[own] * dot);
-            if (OFFSET) sum += total[own] * w.offset[own];
+#pragma unroll
+            for (unsigned r = 0; r < ROWS; r += 2) {
+                const FloatPair scales = pair(w[r].scale[own], w[r + 1].scale[own]);
+                sums[r / 2] += scale[own] * (scales * pair(dot[r], dot[r + 1]));
+                if (OFFSET) sums[r / 2] += total[own] * pair(w[r].offset[own], w[r + 1].offset[own]);
+            }
         }
     }
 };
 
-/// Adds the products of ROWS rows of weights with `columns` rows of activations to a lane's sums. Lane `lane` of
-/// `lanes` takes every portion whose number is its own modulo their number.
+/// Adds the products of rows of weights with rows of activations to a lane's sums, those of a column side by side. Lane
+/// `lane` of `lanes` takes every portion whose number is its own modulo their number.
 template <class F, unsigned ROWS, unsigned COLUMNS>
-static __device__ __forceinline__ void add_products(const uint8_t *const *weights, const void *x, size_t first_column,
-                                                    unsigned segments, unsigned columns, unsigned lane, unsigned lanes,
-                                                    float (*sums)[COLUMNS]) {
+static __device__ __forceinline__ void add_products(const Lines<ROWS> &weights, const Lines<COLUMNS> &x, unsigned segments,
+                                                    unsigned lane, unsigned lanes, FloatPair (&sums)[ROWS * COLUMNS / 2]) {
     typedef LanePortion<F> P;
+    typedef ActivationPortion<F> A;
     constexpr unsigned HALVES = 2 * F::SEGMENTS;  // of a block
     const unsigned portions = segments / F::SEGMENTS * P::OF_BLOCK;
+    const unsigned scales_from = ActivationRow::room(segments) * SEGMENT;
+    unsigned first = 0;
 #pragma unroll 1
-    for (unsigned p = lane; p < portions; p += lanes) {
-        const unsigned block = p / P::OF_BLOCK, j = p % P::OF_BLOCK;
-        Portion<P::GROUPS> w[ROWS];
+    do {
+        const unsigned p = first + lane;
+        if (p < portions) {
+            const unsigned block = p / P::OF_BLOCK, j = p % P::OF_BLOCK;
+            typename P::Packed packed[ROWS];
+            Portion<P::GROUPS> w[ROWS];
 #pragma unroll
-        for (unsigned r = 0; r < ROWS; ++r) load_portion<F>(weights[r] + static_cast<size_t>(block) * F::BYTES, j, w[r]);
+            for (unsigned r = 0; r < ROWS; ++r) P::fetch(weights.line[r], block * F::BYTES, j, packed[r]);
 #pragma unroll
-        for (unsigned c = 0; c < COLUMNS; ++c) {
-            // Columns beyond the last repeat it: a load that hits the cache instead of a branch.
-            const ActivationRow row(x, first_column + min(c, columns - 1), segments);
-            const ActivationPortion<F> activations(row, block * HALVES, j);
+            for (unsigned r = 0; r < ROWS; ++r) {
+                keep_order<COLUMNS>();
+                P::unpack(packed[r], j, w[r]);
+            }
+            const typename A::Place place(block * HALVES, j, scales_from);
+            keep_order<COLUMNS>();
 #pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) activations.add(w[r], sums[r][c]);
+            for (unsigned c = 0; c < COLUMNS; ++c) {
+                typename A::Fetched fetched;
+                fetched.fetch(x.line[c], place);
+                A(fetched, place).template add<ROWS, COLUMNS>(w, sums + c * ROWS / 2);
+                keep_order<COLUMNS>();
+            }
         }
-    }
+        first += lanes;
+    } while (first < portions);
 }
 
 /// The products of the ROWS of `n` rows of weights that are number `group`, of matrix number `matrix`, with `columns` rows of
@@ -111,22 +201,31 @@ static __device__ __forceinline__ void multiply_rows(const void *w, size_t matri
                                                      unsigned group, unsigned n, unsigned segments, unsigned columns,
                                                      T store) {
     const unsigned first = group * ROWS;
-    const uint8_t *weights[ROWS];
-    // Rows beyond the last repeat it and are not stored.
-#pragma unroll
-    for (unsigned r = 0; r < ROWS; ++r) weights[r] = weight_row<F>(w, matrix * n + min(first + r, n - 1), segments);
-    float sums[ROWS][COLUMNS] = {};
-    add_products<F, ROWS, COLUMNS>(weights, x, first_column, segments, columns, threadIdx.y * WARP + threadIdx.x,
-                                   WARPS * WARP, sums);
-
-    // Each warp leaves its part of the results; then a thread adds up one result.
+    const size_t row_bytes = static_cast<size_t>(segments / F::SEGMENTS) * F::BYTES;
+    const Lines<ROWS> weights(weight_row<F>(w, matrix * n + first, segments), row_bytes, n - first);
+    const size_t column_bytes = static_cast<size_t>(ActivationRow::room(segments)) * ACTIVATION_BYTES;
+    const Lines<COLUMNS> activations(ActivationRow(x, first_column, segments).integers, column_bytes, columns);
     constexpr unsigned RESULTS = ROWS * COLUMNS;
-    static_assert(RESULTS <= WARP, "the first warp has a lane for each");
-    __shared__ float parts[WARPS][RESULTS];
+    FloatPair pairs[RESULTS / 2] = {};
+    add_products<F, ROWS, COLUMNS>(weights, activations, segments, threadIdx.y * WARP + threadIdx.x, WARPS * WARP, pairs);
+    float sums[RESULTS];
 #pragma unroll
-    for (unsigned i = 0; i < RESULTS; ++i) {
-        const float sum = warp_sum(sums[i % ROWS][i / ROWS]);
-        if (threadIdx.x == 0) parts[threadIdx.y][i] = sum;
+    for (unsigned i = 0; i < RESULTS; ++i) sums[i] = pairs[i / 2][i % 2];
+
+    // Each row of lanes leaves its part of the results; then a thread adds up one result.
+    static_assert(RESULTS <= WARP, "the first warp has a lane for each");
+    constexpr unsigned PARTS = WARPS * WARP / LANE_ROW, EACH = RESULTS > LANE_ROW ? RESULTS / LANE_ROW : 1;
+    struct alignas(4 * EACH) Found {
+        float sum[EACH];
+    };
+    __shared__ Found parts[PARTS][RESULTS / EACH];
+    row_sums(sums, threadIdx.x);
+    constexpr unsigned SHARING = RESULTS < LANE_ROW ? LANE_ROW / RESULTS : 1;  // lanes of a row with the same sum
+    if (threadIdx.x % SHARING == 0) {
+        Found found;
+#pragma unroll
+        for (unsigned i = 0; i < EACH; ++i) found.sum[i] = sums[i];
+        parts[threadIdx.y * (WARP / LANE_ROW) + threadIdx.x / LANE_ROW][threadIdx.x % LANE_ROW / SHARING] = found;
     }
     __syncthreads();
     if (threadIdx.y != 0 || threadIdx.x >= RESULTS) return;
@@ -134,7 +233,7 @@ static __device__ __forceinline__ void multiply_rows(const void *w, size_t matri
     if (row >= n || column >= columns) return;
     float sum = 0;
 #pragma unroll
-    for (unsigned warp = 0; warp < WARPS; ++warp) sum += parts[warp][threadIdx.x];
+    for (unsigned part = 0; part < PARTS; ++part) sum += parts[part][threadIdx.x / EACH].sum[threadIdx.x % EACH];
     store(row, column, sum);
 }
 
@@ -192,7 +291,6 @@ FOR_EACH_FORMAT(VECS)
 
 /// Rows of the weights of a workgroup.
 constexpr unsigned MOE_ROWS = WARPS;
-static_assert(MOE_ROWS == VecShape<1>::ROWS, "what vec takes for one row of activations was measured");
 
 template <class F>
 static __device__ __forceinline__ void moe(const void *w, const void *x, float *out, const Tasks &tasks, unsigned n,
