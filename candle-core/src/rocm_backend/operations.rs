@@ -145,7 +145,10 @@ static MATMUL: &[Operation] = &[
     row("matmul, matrix cores", "gemm_flat", &kernels::GEMM, MATRIX),
     row("matmul, multiply-add", "gemm", &kernels::GEMM, MATRIX),
     row("matmul, in parts", "gemm_join", &kernels::GEMM, MATRIX),
-    row("matmul, few rows", "gemv_k", &kernels::GEMM, MATRIX),
+    row("matmul, one row", "gemv_k1", &kernels::GEMM, MATRIX),
+    row("matmul, few rows", "gemv_k2", &kernels::GEMM, MATRIX),
+    row("matmul, few rows", "gemv_k4", &kernels::GEMM, MATRIX),
+    row("matmul, few rows", "gemv_k8", &kernels::GEMM, MATRIX),
     row("matmul, few rows", "gemv_n", &kernels::GEMM, MATRIX),
 ];
 
@@ -205,7 +208,11 @@ fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 10] {
         (
             "Reductions",
             "Over any set of dimensions. Positions are U32.",
-            REDUCE.iter().flatten().chain([&SUM_WIDE]).collect(),
+            REDUCE
+                .iter()
+                .flatten()
+                .chain([&SUM_WIDE])
+                .collect(),
         ),
         (
             "By index",

@@ -134,6 +134,34 @@ fn any_shape_in_any_layout() -> Result<()> {
     Ok(())
 }
 
+/// Up to 8 rows: numbers of columns around a warp's four and a workgroup's, steps that one, two, four and eight warps share,
+/// with and without a rest of a 16-byte read; from either side, in any layout.
+#[test]
+fn few_rows() -> Result<()> {
+    let device = rocm()?;
+    let depths = [0, 1, 5, 32, 64, 129, 512, 1000, 1024, 2051, 4096, 4100];
+    for dtype in MULTIPLIED {
+        for m in 1..=8 {
+            for (case, n) in [1, 3, 4, 6, 33].into_iter().enumerate() {
+                let k = depths[(m * 5 + case * 7) % depths.len()];
+                let batches = 1 + (m + case) % 2;
+                let (left, right) = ((m + case) % 5, 1 + 2 * (case % 2));
+                let a = matrix(left, (batches, m, k), normal_numbers(m as u64), dtype)?;
+                let b = matrix(right, (batches, k, n), normal_numbers(case as u64), dtype)?;
+                let what = format!("{dtype:?}, {batches} of {m}x{k}x{n}, {left} and {right}");
+                check(&device, &a, &b, &what)?;
+                let (a, b) = (a.transpose(1, 2)?, b.transpose(1, 2)?);
+                check(&device, &b, &a, &format!("{what}, transposed"))?;
+            }
+            // Rows of both in whole reads, as of a linear layer; columns enough for two workgroups.
+            let a = matrix(0, (1, m, 4096), normal_numbers(7), dtype)?;
+            let b = matrix(1, (1, 4096, 9), normal_numbers(8), dtype)?;
+            check(&device, &a, &b, &format!("{dtype:?}, {m} rows"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Enough tiles for the large one, whole and with edges.
 #[test]
 fn many_tiles() -> Result<()> {

@@ -5,7 +5,8 @@
 //                                                   has them for <t>
 //   gemm_<t>                                        tiles by FMA (gemm/fma.h), on every target
 //   gemm_join_<t>                                   adds the parts of a product whose k was cut into several
-//   gemv_k_<t>, gemv_n_<t>                          few rows (gemm/vector.h)
+//   gemv_k<r>_<t>                                   up to r = 1, 2, 4 or 8 rows, B's columns contiguous (gemm/vector.h)
+//   gemv_n_<t>                                      up to 8 rows, B's rows contiguous (the same)
 //
 // <t> is f32, f16, bf16 (summed in f32) or f64. Every kernel is right for every stride; the choice is about speed.
 #include "gemm/cores.h"
@@ -24,13 +25,17 @@ static __device__ __forceinline__ void join(const Sum<T> *parts, T *out, uint64_
 }
 
 /// Fewer rows in registers for fewer rows of A. m is the same for all threads, so the branch is free.
-#define BY_ROWS(KERNEL, T, ...)                                \
-    if (args.m <= 1) KERNEL<T, 1>(a, b, c, args __VA_ARGS__);  \
-    else if (args.m <= 2) KERNEL<T, 2>(a, b, c, args __VA_ARGS__); \
-    else if (args.m <= 4) KERNEL<T, 4>(a, b, c, args __VA_ARGS__); \
-    else KERNEL<T, GEMV_ROWS>(a, b, c, args __VA_ARGS__);
+#define BY_ROWS(KERNEL, T, PARTIAL)                                \
+    if (args.m <= 1) KERNEL<T, 1>(a, b, c, args, PARTIAL);         \
+    else if (args.m <= 2) KERNEL<T, 2>(a, b, c, args, PARTIAL);    \
+    else if (args.m <= 4) KERNEL<T, 4>(a, b, c, args, PARTIAL);    \
+    else KERNEL<T, GEMV_ROWS>(a, b, c, args, PARTIAL);
 
 #define ENTRY_POINT(NAME) extern "C" __global__ void __launch_bounds__(THREADS) NAME
+
+// Kernels of their own: one would take the registers of 8 rows for every number of them.
+#define GEMV_K(T, NAME, ROWS) \
+    ENTRY_POINT(gemv_k##ROWS##_##NAME)(const T *a, const T *b, T *c, GemmArgs args) { gemv_k<T, ROWS>(a, b, c, args); }
 
 // At least two waves a SIMD means at most 256 registers: then the compiler has CDNA's matrix cores work on vector registers
 // and does not move the sums to accumulation registers and back.
@@ -46,10 +51,10 @@ static __device__ __forceinline__ void join(const Sum<T> *parts, T *out, uint64_
     ENTRY_POINT(gemm_join_##NAME)(const Sum<T> *parts, T *out, uint64_t elements, uint32_t splits) { \
         join<T>(parts, out, elements, splits);                                                      \
     }                                                                                               \
-    ENTRY_POINT(gemv_k_##NAME)(const T *a, const T *b, T *c, GemmArgs args) { BY_ROWS(gemv_k, T) }  \
+    GEMV_K(T, NAME, 1) GEMV_K(T, NAME, 2) GEMV_K(T, NAME, 4) GEMV_K(T, NAME, 8)                     \
     ENTRY_POINT(gemv_n_##NAME)(const T *a, const T *b, T *c, GemmArgs args) {                       \
         __shared__ Sum<T> partial[GEMV_N_SLICES][GEMV_ROWS][GEMV_N_COLUMNS];                        \
-        BY_ROWS(gemv_n, T, , partial)                                                               \
+        BY_ROWS(gemv_n, T, partial)                                                                 \
     }
 
 ENTRY_POINTS(float, f32)

@@ -11,7 +11,7 @@ struct GemmArgs {
     uint32_t m, n, k, batches;
     /// The sum over k is cut into `splits` parts (at least 1) of `split_depth` steps (the last may have fewer), for
     /// workgroups of their own. With more than one part C is not the result but room for parts: `splits` times all
-    /// batches, in the type of the sums.
+    /// batches, in the type of the sums. gemv_k: the warps of a workgroup that share columns.
     uint32_t splits, split_depth;
 };
 

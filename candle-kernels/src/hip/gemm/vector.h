@@ -1,6 +1,6 @@
 // Matrix products with few rows: bound by reading B once, so B is what is read well.
 //
-//   gemv_k   B's columns are contiguous (weights [n,k]): a warp walks along k, one result column
+//   gemv_k   B's columns are contiguous (weights [n,k]): warps walk along k, with a few result columns
 //   gemv_n   B's rows are contiguous ([k,n]): a thread per column, k cut into slices
 #pragma once
 
@@ -11,6 +11,18 @@ constexpr unsigned GEMV_N_COLUMNS = 64;   // columns of a workgroup of gemv_n
 constexpr unsigned GEMV_N_SLICES = THREADS / GEMV_N_COLUMNS;
 
 // ---- gemv, B contiguous along k -----------------------------------------------------------------------------------
+
+constexpr unsigned GEMV_WARPS = THREADS / WARP;
+
+/// A number of steps as a type.
+template <unsigned N> struct Steps { static constexpr unsigned COUNT = N; };
+
+constexpr unsigned GEMV_K_COLUMNS = 4;  // that a warp of gemv_k takes at a time: each chunk of A serves all of them
+
+/// Steps along k at a time: 16-byte reads under way in each lane are so many times GEMV_K_COLUMNS. Measured on an H200:
+/// docs/performance.md.
+template <class T, unsigned ROWS>
+constexpr unsigned GEMV_K_AHEAD = sizeof(T) == 4 ? (ROWS <= 2 ? 2 : 1) : sizeof(T) == 2 ? (ROWS == 1 || ROWS == 8 ? 2 : 1) : 1;
 
 /// As many elements as one 16-byte load brings.
 template <class T> struct alignas(16) Chunk {
@@ -25,42 +37,100 @@ template <class T> static __device__ __forceinline__ bool chunks_align(const T *
     return args.a_col == 1 && args.b_row == 1 && bytes % 16 == 0;
 }
 
-/// ROWS >= m: rows beyond m repeat the last one and are not stored.
+/// Each lane brings a share of COUNT sums, a power of two up to WARP; lane i leaves with sum i / (WARP / COUNT). Halving what is
+/// carried at each exchange takes as many of them as there are sums, where sums one by one would take five each.
+template <unsigned COUNT, unsigned DISTANCE = WARP / 2, class A>
+static __device__ __forceinline__ A spread_sums(const A (&shares)[COUNT], unsigned lane) {
+    if constexpr (DISTANCE == 0) {
+        return shares[0];
+    } else if constexpr (COUNT == 1) {
+        const A both[1] = {shares[0] + __shfl_xor_sync(0xffffffffu, shares[0], DISTANCE)};
+        return spread_sums<1, DISTANCE / 2>(both, lane);
+    } else {
+        const bool upper = lane & DISTANCE;
+        A half[COUNT / 2];
+#pragma unroll
+        for (unsigned i = 0; i < COUNT / 2; ++i) {
+            const A low = shares[i], high = shares[i + COUNT / 2];
+            half[i] = (upper ? high : low) + __shfl_xor_sync(0xffffffffu, upper ? low : high, DISTANCE);
+        }
+        return spread_sums<COUNT / 2, DISTANCE / 2>(half, lane);
+    }
+}
+
+/// ROWS >= m: rows beyond m repeat the last one and are not stored, nor are columns beyond n. `args.splits` of the
+/// workgroup's warps, a power of two, share a group of columns and take turns along k.
 template <class T, unsigned ROWS>
 static __device__ __forceinline__ void gemv_k(const T *a, const T *b, T *c, const GemmArgs &args) {
-    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = THREADS / WARP;
+    constexpr unsigned COLUMNS = GEMV_K_COLUMNS, AHEAD = GEMV_K_AHEAD<T, ROWS>;
+    constexpr unsigned SUMS = ROWS * COLUMNS, OF_LANE = WARP / SUMS;
+    static_assert(SUMS <= WARP, "a lane for each");
+    __shared__ Sum<T> parts[GEMV_WARPS][SUMS];
+    const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const unsigned sharing = args.splits, lanes = sharing * WARP, first = warp % sharing * WARP + lane;
+    const unsigned groups = (args.n + COLUMNS - 1) / COLUMNS, at_once = GEMV_WARPS / sharing;
     const unsigned chunks = chunks_align(a, b, args) ? args.k / Chunk<T>::SIZE : 0;
 
     for (unsigned batch = blockIdx.z; batch < args.batches; batch += gridDim.z) {
-        for (unsigned column = blockIdx.x * warps + warp; column < args.n; column += gridDim.x * warps) {
-            const T *a_row[ROWS];
-            Sum<T> sums[ROWS] = {};
+        for (unsigned first_group = blockIdx.x * at_once; first_group < groups; first_group += gridDim.x * at_once) {
+            const unsigned column = (first_group + warp / sharing) * COLUMNS;
+            const T *a_row[ROWS], *b_column[COLUMNS];
 #pragma unroll
             for (unsigned r = 0; r < ROWS; ++r) a_row[r] = a + batch * args.a_batch + min(r, args.m - 1) * args.a_row;
-            const T *b_column = b + batch * args.b_batch + column * args.b_col;
+#pragma unroll
+            for (unsigned j = 0; j < COLUMNS; ++j)
+                b_column[j] = b + batch * args.b_batch + min(column + j, args.n - 1) * args.b_col;
 
-            for (unsigned i = lane; i < chunks; i += WARP) {
-                const Chunk<T> right = reinterpret_cast<const Chunk<T> *>(b_column)[i];
+            Sum<T> sums[SUMS] = {};
+            const auto step = [&](unsigned i, auto count) {
+                constexpr unsigned COUNT = decltype(count)::COUNT;
+                Chunk<T> right[COUNT][COLUMNS];
+#pragma unroll
+                for (unsigned u = 0; u < COUNT; ++u)
+#pragma unroll
+                    for (unsigned j = 0; j < COLUMNS; ++j)
+                        right[u][j] = reinterpret_cast<const Chunk<T> *>(b_column[j])[i + u * lanes];
+#pragma unroll
+                for (unsigned u = 0; u < COUNT; ++u)
+#pragma unroll
+                    for (unsigned r = 0; r < ROWS; ++r) {
+                        const Chunk<T> left = reinterpret_cast<const Chunk<T> *>(a_row[r])[i + u * lanes];
+#pragma unroll
+                        for (unsigned j = 0; j < COLUMNS; ++j)
+#pragma unroll
+                            for (unsigned e = 0; e < Chunk<T>::SIZE; ++e)
+                                sums[r * COLUMNS + j] +=
+                                    static_cast<Sum<T>>(left.element[e]) * static_cast<Sum<T>>(right[u][j].element[e]);
+                    }
+            };
+            unsigned i = first;
+            for (; i + (AHEAD - 1) * lanes < chunks; i += AHEAD * lanes) step(i, Steps<AHEAD>());
+            if constexpr (AHEAD > 1)
+                for (; i < chunks; i += lanes) step(i, Steps<1>());
+            for (i = chunks * Chunk<T>::SIZE + first; i < args.k; i += lanes) {
+                Sum<T> right[COLUMNS];
+#pragma unroll
+                for (unsigned j = 0; j < COLUMNS; ++j) right[j] = static_cast<Sum<T>>(b_column[j][i * args.b_row]);
 #pragma unroll
                 for (unsigned r = 0; r < ROWS; ++r) {
-                    const Chunk<T> left = reinterpret_cast<const Chunk<T> *>(a_row[r])[i];
+                    const Sum<T> left = static_cast<Sum<T>>(a_row[r][i * args.a_col]);
 #pragma unroll
-                    for (unsigned e = 0; e < Chunk<T>::SIZE; ++e)
-                        sums[r] += static_cast<Sum<T>>(left.element[e]) * static_cast<Sum<T>>(right.element[e]);
+                    for (unsigned j = 0; j < COLUMNS; ++j) sums[r * COLUMNS + j] += left * right[j];
                 }
             }
-            for (unsigned i = chunks * Chunk<T>::SIZE + lane; i < args.k; i += WARP) {
-                const Sum<T> right = static_cast<Sum<T>>(b_column[i * args.b_row]);
-#pragma unroll
-                for (unsigned r = 0; r < ROWS; ++r) sums[r] += static_cast<Sum<T>>(a_row[r][i * args.a_col]) * right;
-            }
 
-            T *c_at = c + batch * args.c_batch + column * args.c_col;
-#pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) {
-                const Sum<T> total = warp_sum(sums[r]);
-                if (lane == r % WARP && r < args.m) c_at[r * args.c_row] = static_cast<T>(total);
+            const Sum<T> sum = spread_sums(sums, lane);
+            if (lane % OF_LANE == 0) parts[warp][lane / OF_LANE] = sum;
+            __syncthreads();
+            for (unsigned t = threadIdx.x; t < at_once * SUMS; t += THREADS) {
+                const unsigned from = t / SUMS * sharing, which = t % SUMS;
+                const unsigned row = which / COLUMNS, to = (first_group + t / SUMS) * COLUMNS + which % COLUMNS;
+                Sum<T> total = parts[from][which];
+                for (unsigned w = 1; w < sharing; ++w) total += parts[from + w][which];
+                if (row < args.m && to < args.n)
+                    c[batch * args.c_batch + row * args.c_row + to * args.c_col] = static_cast<T>(total);
             }
+            __syncthreads();
         }
     }
 }

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `gemm_flat`, `gemm_small`, `gemm_large` | targets with matrix cores for the type | a tile of `src/hip/gemm/tiles.h` |
 //! | `gemm` | anything | a tile of 64 x 64 |
-//! | `gemv_k` | m <= [`GEMV_ROWS`], B's columns contiguous (weights `[n,k]`) | [`GEMV_K_COLUMNS`] columns |
+//! | `gemv_k1`, `gemv_k2`, `gemv_k4`, `gemv_k8` | m up to that number, B's columns contiguous (weights `[n,k]`) | [`GEMV_K_COLUMNS`] columns for each of the groups that its warps form |
 //! | `gemv_n` | m <= [`GEMV_ROWS`], B's rows contiguous | [`GEMV_N_COLUMNS`] columns |
 //!
 //! A product with few tiles and a long k is cut along k: C is then room for the parts ([`Plan::parts`]), which
@@ -20,10 +20,15 @@ pub use tiles::on_cores;
 
 /// Threads of a workgroup; `THREADS` of gemm/args.h.
 pub const THREADS: u32 = 256;
-/// The largest m of `gemv_k` and `gemv_n`; `GEMV_ROWS` of gemm/vector.h.
+/// The largest m of `gemv_k8` and `gemv_n`; `GEMV_ROWS` of gemm/vector.h.
 pub const GEMV_ROWS: usize = 8;
-/// Columns of C per workgroup of `gemv_k`: its warps, of 32 lanes each.
-pub const GEMV_K_COLUMNS: u32 = THREADS / 32;
+/// Columns of C that a warp of `gemv_k…` takes at a time; `GEMV_K_COLUMNS` of gemm/vector.h.
+pub const GEMV_K_COLUMNS: u32 = 4;
+/// Warps of a workgroup, of 32 lanes each; `GEMV_WARPS` of gemm/vector.h.
+const GEMV_WARPS: u32 = THREADS / 32;
+/// Warps of one of `gemv_k…` that keep a card busy, and the steps along k that pay for one more warp on the same columns.
+const BUSY_WARPS: u64 = 4096;
+const WORTH_A_WARP: u32 = 512;
 /// Columns of C per workgroup of `gemv_n`; `GEMV_N_COLUMNS` of gemm/vector.h.
 pub const GEMV_N_COLUMNS: u32 = 64;
 
@@ -72,7 +77,8 @@ pub struct Args {
     pub k: u32,
     /// Products to compute.
     pub batches: u32,
-    /// Parts that k is cut into, and the steps of each; 1 and k for the products that are not cut.
+    /// Parts that k is cut into, and the steps of each; 1 and k for the products that are not cut. For `gemv_k…`: warps that
+    /// share columns.
     pub splits: u32,
     /// Steps along k of a part.
     pub split_depth: u32,
@@ -136,7 +142,8 @@ impl Plan {
             ..
         } = self.args;
         let elements = m as usize * n as usize * batches as usize;
-        (splits > 1).then(|| Parts::of(elements, splits as usize))
+        let cut = splits > 1 && !self.prefix.starts_with("gemv");
+        cut.then(|| Parts::of(elements, splits as usize))
     }
 }
 
@@ -152,6 +159,28 @@ impl Parts {
             grid: [groups.min(MAX_GRID_X) as u32, 1, 1],
         }
     }
+}
+
+/// The kernel for `m` rows.
+fn gemv_k(m: u32) -> &'static str {
+    match m {
+        0..=1 => "gemv_k1",
+        2 => "gemv_k2",
+        3..=4 => "gemv_k4",
+        _ => "gemv_k8",
+    }
+}
+
+/// How many of a workgroup's warps share the columns of one of `gemv_k…`: more of them where k is long, and all where there
+/// are few columns. It depends on the shape alone: one product has the same bits on every card.
+fn warps_that_share(n: u32, k: u32, batches: u32) -> u32 {
+    let groups = u64::from(n.div_ceil(GEMV_K_COLUMNS)) * u64::from(batches);
+    let most = match groups * 4 < BUSY_WARPS {
+        true => GEMV_WARPS,
+        false => GEMV_WARPS / 2,
+    };
+    let worth = (k / WORTH_A_WARP).max(1);
+    most.min(1 << worth.ilog2())
 }
 
 impl Problem {
@@ -183,6 +212,18 @@ impl Problem {
                 m,
             ),
         };
+        let by_rows = b.column == 1 && b.row != 1;
+        // A step that is never taken, whatever it is, does not keep a kernel from reading 16 bytes at a time.
+        let (mut a, mut b) = (a, b);
+        if m == 1 {
+            a.row = 0;
+        }
+        if n == 1 {
+            b.column = 0;
+        }
+        if batches == 1 {
+            (a.batch, b.batch) = (0, 0);
+        }
         let mut args = Args {
             a,
             b,
@@ -210,9 +251,13 @@ impl Problem {
             (cut.prefix, [cut.tiles as u32, y, z])
         } else {
             // These walk on by the size of the grid.
-            let (prefix, columns) = match b.column == 1 && b.row != 1 {
+            let (prefix, columns) = match by_rows {
                 true => ("gemv_n", GEMV_N_COLUMNS),
-                false => ("gemv_k", GEMV_K_COLUMNS),
+                false => {
+                    args.splits = warps_that_share(n, k, batches);
+                    let groups = GEMV_WARPS / args.splits;
+                    (gemv_k(m), groups * GEMV_K_COLUMNS)
+                }
             };
             let blocks = u64::from(n.div_ceil(columns)).min(MAX_GRID_X);
             (prefix, [blocks as u32, 1, batches.min(MAX_GRID_YZ)])
@@ -284,8 +329,9 @@ mod tests {
         let plan = linear(1, 4096, 4096).plan(true).unwrap().unwrap();
         assert_eq!(
             (plan.prefix, plan.grid, plan.swap),
-            ("gemv_k", [512, 1, 1], false)
+            ("gemv_k1", [512, 1, 1], false)
         );
+        assert_eq!(plan.parts(), None);
         let plan = Problem {
             b: row_major(4096),
             ..linear(8, 4096, 64)
@@ -299,10 +345,34 @@ mod tests {
     }
 
     #[test]
+    fn warps_share_columns_of_long_sums() {
+        assert_eq!(warps_that_share(4096, 4096, 1), 4);
+        assert_eq!(warps_that_share(32_000, 14_336, 1), 4);
+        assert_eq!(warps_that_share(1024, 4096, 1), 8);
+        assert_eq!(warps_that_share(1024, 1500, 1), 2);
+        // Attention's scores: 32 heads of 128.
+        assert_eq!(warps_that_share(512, 128, 32), 1);
+        assert_eq!(warps_that_share(1, 0, 1), 1);
+    }
+
+    /// What candle gives for the batch's step of a single matrix is 1.
+    #[test]
+    fn steps_that_are_never_taken_do_not_matter() {
+        let mut one = linear(1, 4096, 4096);
+        (one.a.row, one.a.batch, one.b.batch) = (1, 1, 1);
+        let args = one.plan(true).unwrap().unwrap().args;
+        assert_eq!((args.a.row, args.a.batch, args.b.batch), (0, 0, 0));
+        assert_eq!((args.a.column, args.b.row, args.b.column), (1, 1, 4096));
+    }
+
+    #[test]
     fn few_columns_are_computed_transposed() {
         let plan = linear(1000, 3, 7).plan(true).unwrap().unwrap();
         assert!(plan.swap);
-        assert_eq!((plan.args.m, plan.args.n, plan.prefix), (3, 1000, "gemv_k"));
+        assert_eq!(
+            (plan.args.m, plan.args.n, plan.prefix),
+            (3, 1000, "gemv_k4")
+        );
         assert_eq!(
             (
                 plan.args.a.row,
@@ -368,6 +438,7 @@ mod tests {
             ("THREADS", THREADS),
             ("TILE", 64),
             ("GEMV_ROWS", GEMV_ROWS as u32),
+            ("GEMV_K_COLUMNS", GEMV_K_COLUMNS),
             ("GEMV_N_COLUMNS", GEMV_N_COLUMNS),
         ] {
             assert!(
