@@ -110,6 +110,47 @@ fn long_reductions() -> Result<()> {
     assert_near(&t.max(0)?, &on(&device, &t)?.max(0)?, 0.0, "max")
 }
 
+/// Positions in results that several workgroups share: of equals the first counts, in whichever parts they lie; NaN is passed
+/// over, also where a part has nothing else, unless it leads.
+#[test]
+fn positions_in_long_results() -> Result<()> {
+    let device = rocm()?;
+    let (rows, count) = (3, 20_000);
+    let base = |i: usize| ((i * 7919) % 61) as f32 - 30.0;
+    let mut rising: Vec<f32> = (0..rows * count).map(base).collect();
+    // The largest and the smallest twice, in parts of their own.
+    for (i, v) in [
+        (5_000, 99.0),
+        (19_999, 99.0),
+        (7_000, -99.0),
+        (7_001, -99.0),
+    ] {
+        rising[i] = v;
+    }
+    let infinite = vec![f32::NEG_INFINITY; rows * count];
+    let mut nan = vec![f32::NAN; rows * count];
+    nan[0] = 1.0;
+    nan[17_000] = 2.0;
+    // The second row is led by NaN, the third has one number in front.
+    nan[count + 100] = 5.0;
+    nan[2 * count] = f32::INFINITY;
+    for values in [rising, infinite, nan] {
+        let t = Tensor::from_vec(values, (rows, count), &Device::Cpu)?;
+        let columns = t.t()?.contiguous()?;
+        for dtype in [DType::F32, DType::F64, DType::BF16] {
+            for (t, dim) in [(&t, 1), (&columns, 0)] {
+                let t = t.to_dtype(dtype)?;
+                let there = on(&device, &t)?;
+                assert_near(&t.argmax(dim)?, &there.argmax(dim)?, 0.0, "argmax")?;
+                assert_near(&t.argmin(dim)?, &there.argmin(dim)?, 0.0, "argmin")?;
+                let one = (t.narrow(1 - dim, 0, 1)?, there.narrow(1 - dim, 0, 1)?);
+                assert_near(&one.0.argmax(dim)?, &one.1.argmax(dim)?, 0.0, "of one")?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn nan_and_infinity_in_reductions() -> Result<()> {
     let device = rocm()?;

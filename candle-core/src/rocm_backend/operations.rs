@@ -122,6 +122,11 @@ pub(super) static REDUCE: &[[Operation; 2]] = &[
         fold("argmax", "argmax_group"),
     ],
 ];
+/// Which of the places that parts found counts.
+pub(super) static JOIN_PLACES: [Operation; 2] = [
+    fold("argmin, of parts", "argmin_join"),
+    fold("argmax, of parts", "argmax_join"),
+];
 /// The parts of a sum of narrow floats, in f32.
 pub(super) static SUM_WIDE: Operation = row(
     "sum, in parts",
@@ -211,6 +216,7 @@ fn families() -> [(&'static str, &'static str, Vec<&'static Operation>); 10] {
             REDUCE
                 .iter()
                 .flatten()
+                .chain(&JOIN_PLACES)
                 .chain([&SUM_WIDE])
                 .collect(),
         ),

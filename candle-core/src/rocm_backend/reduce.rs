@@ -2,8 +2,8 @@
 use super::cast::cast;
 use super::error::OrRocm;
 use super::kind::NARROW_FLOATS;
-use super::operations::{Operation, REDUCE, SUM_WIDE};
-use super::walk::{each_part_of, Part};
+use super::operations::{Operation, JOIN_PLACES, REDUCE, SUM_WIDE};
+use super::walk::{each_part_of, Part, Walk};
 use super::{RocmError, RocmStorage};
 use crate::backend::BackendStorage;
 use crate::op::ReduceOp;
@@ -21,8 +21,10 @@ const MANY: usize = 4096;
 
 /// Workgroups that occupy a large GPU; fewer results than this are cut into parts.
 const BUSY: usize = 512;
-/// Elements of a part, at least.
-const LONG: usize = 1 << 14;
+/// Results of fewer elements are not cut: a second launch takes as long as they do.
+const LONG: usize = 1 << 13;
+/// Elements of a part, at least: eight for each thread (docs/performance.md).
+const PART: usize = 1 << 11;
 
 /// `PartOf` of fold.hip.
 #[repr(C)]
@@ -114,7 +116,7 @@ pub(super) fn reduce(
         .rocm();
     }
     let coalesced = kept.is_dense() && !within.is_dense() && outputs >= MANY;
-    let parts = match position || coalesced {
+    let parts = match coalesced {
         true => 1,
         false => parts_of(outputs, each / segments.len()),
     };
@@ -155,6 +157,9 @@ pub(super) fn reduce(
     if !in_parts {
         return Ok(out);
     }
+    if position {
+        return join_places(x, op, l, (&kept, &segments), (&out, parts));
+    }
     let of_parts = Layout::contiguous((segments.len() * parts, outputs));
     let out = reduce(&out, op, &of_parts, &[0])?;
     match wide {
@@ -163,10 +168,44 @@ pub(super) fn reduce(
     }
 }
 
+/// Of the places that each part of each result found, those that count. There is one segment, and one launch for all results:
+/// what is cut into parts are few.
+fn join_places(
+    x: &RocmStorage,
+    op: ReduceOp,
+    l: &Layout,
+    (kept, segments): (&Space, &[(Walk<1>, usize, usize)]),
+    (places, parts): (&RocmStorage, usize),
+) -> Result<RocmStorage> {
+    let (device, outputs) = (x.device(), kept.count());
+    let (walk, _, offset) = segments[0];
+    let row = match op {
+        ReduceOp::ArgMin => &JOIN_PLACES[0],
+        _ => &JOIN_PLACES[1],
+    };
+    let out = RocmStorage::uninit(device, outputs, DType::U32)?;
+    each_part_of(&kept.dims, [&kept.strides], |part: &Part<1>| {
+        let launch = row
+            .launch(device, x.dtype())?
+            .arg(part.walk)
+            .arg(walk)
+            .arg(parts as u32)
+            .arg(x.ptr_at(l.start_offset() + offset + part.offsets[0]))
+            .arg(places.ptr_at(part.first))
+            .arg(out.ptr_at(part.first));
+        let threads = parts.next_power_of_two().clamp(WARP, MOST_THREADS);
+        let launch = launch.groups_of(part.count, 1, threads as u32);
+        // SAFETY: `places` has `parts` times `outputs` places, each beyond the end or that of an element, which both walks
+        // reach; a workgroup a result is written.
+        unsafe { launch.run() }
+    })?;
+    Ok(out)
+}
+
 /// Into how many parts a result of `each` elements is cut, so that a few long results occupy the whole GPU.
 fn parts_of(outputs: usize, each: usize) -> usize {
-    match outputs < BUSY {
-        true => (each / LONG).clamp(1, BUSY / outputs),
+    match outputs < BUSY && each >= LONG {
+        true => (each / PART).clamp(1, BUSY / outputs),
         false => 1,
     }
 }
@@ -178,7 +217,8 @@ mod tests {
     #[test]
     fn few_long_results_are_cut() {
         assert_eq!(parts_of(1, 1000), 1);
-        assert_eq!(parts_of(1, 1 << 15), 2);
+        assert_eq!(parts_of(1, 8191), 1);
+        assert_eq!(parts_of(1, 32_000), 15);
         assert_eq!(parts_of(1, 1 << 30), BUSY);
         assert_eq!(parts_of(100, 1 << 30), BUSY / 100);
         assert_eq!(parts_of(4096, 1 << 20), 1);

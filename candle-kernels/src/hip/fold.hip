@@ -6,6 +6,9 @@
 //   shape  each: a thread per result; group: a workgroup per result, or per part of one (grid y), whose results
 //          lie behind each other and are reduced once more
 //
+//   argmin_join_<t>, argmax_join_<t>(kept, within, parts, x, places, out)   of the places that parts found, `parts` for
+//          each result, the one that counts
+//
 // Of equal elements the first counts. The CPU backend starts with the first element and keeps it when it is NaN, and
 // passes over every other NaN; so do these.
 #include "element.h"
@@ -15,6 +18,8 @@
 #endif
 
 constexpr unsigned MOST_THREADS = 256;
+/// Elements that a thread of a group has under way.
+constexpr unsigned AHEAD = 4;
 
 /// Passed by value: elements of a part, and whether the launch goes on where an earlier one stopped.
 struct PartOf {
@@ -114,29 +119,58 @@ static __device__ __forceinline__ void fold_each(const Walk<1> &kept, const Walk
     }
 }
 
+/// What the threads of a workgroup found, merged in its thread 0, which alone calls `finish`.
+template <class Fold, class Finish>
+static __device__ __forceinline__ void merge_group(Fold &fold, Fold *of_warp, Finish finish) {
+    const unsigned warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    fold.merge(fold.template from_lane<1>());
+    fold.merge(fold.template from_lane<2>());
+    fold.merge(fold.template from_lane<7>());
+    fold.merge(fold.template from_lane<8>());
+    fold.merge(fold.template from_lane<16>());
+    if (threadIdx.x % WARP == 0) of_warp[warp] = fold;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        for (unsigned w = 1; w < warps; ++w) fold.merge(of_warp[w]);
+        finish(fold);
+    }
+    __syncthreads();
+}
+
 template <class Fold, class T>
 static __device__ __forceinline__ void fold_group(const Walk<1> &kept, const Walk<1> &within, const PartOf &part,
                                                   const T *x, typename Fold::Result *out, Fold *of_warp) {
     const uint32_t start = blockIdx.y * part.length, end = min(within.count, start + part.length);
     const bool leads = blockIdx.y == 0 && !part.continued;
     out += uint64_t(blockIdx.y) * kept.count;
-    const unsigned warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
     for (uint32_t result = blockIdx.x; result < kept.count; result += gridDim.x) {
         const T *from = x + kept.at(result);
         Fold fold;
-        for (uint32_t i = start + threadIdx.x; i < end; i += blockDim.x) fold.take(from[within.at(i)], i);
-        fold.merge(fold.template from_lane<1>());
-        fold.merge(fold.template from_lane<2>());
-        fold.merge(fold.template from_lane<7>());
-        fold.merge(fold.template from_lane<8>());
-        fold.merge(fold.template from_lane<16>());
-        if (threadIdx.x % WARP == 0) of_warp[warp] = fold;
-        __syncthreads();
-        if (threadIdx.x == 0) {
-            for (unsigned w = 1; w < warps; ++w) fold.merge(of_warp[w]);
-            out[result] = fold.finish(from[0], leads);
+        uint32_t i = start + threadIdx.x;
+        for (; i + (AHEAD - 1) * blockDim.x < end; i += AHEAD * blockDim.x) {
+            T ahead[AHEAD];
+#pragma unroll
+            for (unsigned a = 0; a < AHEAD; ++a) ahead[a] = from[within.at(i + a * blockDim.x)];
+#pragma unroll
+            for (unsigned a = 0; a < AHEAD; ++a) fold.take(ahead[a], i + a * blockDim.x);
         }
-        __syncthreads();
+        for (; i < end; i += blockDim.x) fold.take(from[within.at(i)], i);
+        merge_group(fold, of_warp, [&](const Fold &all) { out[result] = all.finish(from[0], leads); });
+    }
+}
+
+/// A part that found nothing, since it holds nothing but NaN, leaves a place beyond the end.
+template <class Fold, class T>
+static __device__ __forceinline__ void join_places(const Walk<1> &kept, const Walk<1> &within, uint32_t parts, const T *x,
+                                                   const uint32_t *places, uint32_t *out, Fold *of_warp) {
+    for (uint32_t result = blockIdx.x; result < kept.count; result += gridDim.x) {
+        const T *from = x + kept.at(result);
+        Fold fold;
+        for (uint32_t p = threadIdx.x; p < parts; p += blockDim.x) {
+            const uint32_t place = places[uint64_t(p) * kept.count + result];
+            if (place < within.count) fold.take(from[within.at(place)], place);
+        }
+        merge_group(fold, of_warp, [&](const Fold &all) { out[result] = all.finish(from[0], true); });
     }
 }
 
@@ -153,10 +187,18 @@ template <class Fold> struct alignas(16) Storage { unsigned char bytes[sizeof(Fo
         __shared__ Storage<FOLD<T>> of_warp;                                                                       \
         fold_group<FOLD<T>, T>(kept, within, part, x, out, reinterpret_cast<FOLD<T> *>(of_warp.bytes));                  \
     }
+#define JOIN(FOLD, NAME, T, SUFFIX)                                                                                \
+    extern "C" __global__ void __launch_bounds__(MOST_THREADS)                                                     \
+        NAME##_join_##SUFFIX(Walk<1> kept, Walk<1> within, uint32_t parts, const T *x, const uint32_t *places,     \
+                             uint32_t *out) {                                                                      \
+        __shared__ Storage<FOLD<T>> of_warp;                                                                       \
+        join_places<FOLD<T>, T>(kept, within, parts, x, places, out, reinterpret_cast<FOLD<T> *>(of_warp.bytes));  \
+    }
 #define FOLDS(T, SUFFIX)                                                                         \
     ENTRY_POINTS(Sum, sum, T, SUFFIX) ENTRY_POINTS(Min, min, T, SUFFIX)                          \
     ENTRY_POINTS(Max, max, T, SUFFIX) ENTRY_POINTS(ArgMin, argmin, T, SUFFIX)                    \
-    ENTRY_POINTS(ArgMax, argmax, T, SUFFIX)
+    ENTRY_POINTS(ArgMax, argmax, T, SUFFIX) JOIN(ArgMin, argmin, T, SUFFIX)                      \
+    JOIN(ArgMax, argmax, T, SUFFIX)
 FOR_NUMBERS(FOLDS)
 ENTRY_POINTS(WideSum, sum_wide, f16, f16)
 ENTRY_POINTS(WideSum, sum_wide, bf16, bf16)
