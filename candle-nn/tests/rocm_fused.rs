@@ -165,7 +165,10 @@ fn products_together_are_those_of_each() -> Result<()> {
 fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
     let eps = 1e-5;
     for dtype in DTYPES {
-        for (rows, columns) in [(1, 4096), (1, 31), (5, 256), (3, 1500), (2, 1)] {
+        // More than the work-items hold in registers, of few rows and of many; and what is not read 16 bytes at a time.
+        let shapes = [(1, 4096), (1, 31), (5, 256), (3, 1500), (2, 1)];
+        let long = [(2, 17_000), (1, 9001), (65, 5000), (64, 777)];
+        for (rows, columns) in shapes.into_iter().chain(long) {
             let shape = [1, rows, columns];
             let x = there(&numbers(&shape, 1)?, dtype)?;
             let branch = there(&numbers(&shape, 2)?, dtype)?;
@@ -205,7 +208,7 @@ fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
 fn what_products_read_is_left_in_int8() -> Result<()> {
     let device = rocm()?;
     for dtype in DTYPES {
-        for (rows, columns) in [(1, 256), (5, 512), (2, 1280)] {
+        for (rows, columns) in [(1, 256), (5, 512), (2, 1280), (66, 3104), (1, 17_024)] {
             let weights = numbers(&[24, columns], 1)?;
             let weights = QTensor::quantize_onto(&weights, GgmlDType::Q8_0, &device)?;
             let weights = QMatMul::from_qtensor(weights)?;
@@ -217,7 +220,14 @@ fn what_products_read_is_left_in_int8() -> Result<()> {
             let scales = Tensor::from_vec(scales, &shape[..], &Device::Cpu)?;
             let of = |seed| there(&(numbers(&shape, seed)? * &scales)?, dtype);
             let (x, y, weight) = (of(2)?, of(3)?, there(&numbers(&[columns], 4)?, dtype)?);
-            for made in [silu_mul(&x, &y)?, add_rms_norm(&x, &y, &weight, 1e-5)?.1] {
+            let made = [silu_mul(&x, &y)?, add_rms_norm(&x, &y, &weight, 1e-5)?.1];
+            // From an address where no 16 bytes can be read at once.
+            let moved = Tensor::cat(&[x.narrow(2, 0, 1)?, x.clone()], 2)?.narrow(2, 1, columns)?;
+            let moved = match rows {
+                1 => Some(add_rms_norm(&moved, &y, &weight, 1e-5)?.1),
+                _ => None,
+            };
+            for made in made.into_iter().chain(moved) {
                 let copy = made.to_device(&Device::Cpu)?.to_device(&device)?;
                 let expected = wide(&weights.forward(&copy)?)?;
                 assert_eq!(

@@ -22,21 +22,40 @@
 
 // ---- Activations in int8 ----------------------------------------------------------------------------------------
 
-/// Writes segment `segment` of a row, whose element number `lane` is `value` in each lane of a warp: the numbers that
-/// quantize_activations makes of it.
-static __device__ __forceinline__ void store_segment(const ActivationRow &to, uint32_t segment, float value) {
-    const uint32_t lane = threadIdx.x % WARP;
+/// Writes N elements of a row, from number `first` on, a multiple of N: the numbers that quantize_activations makes of them.
+/// The lanes of a segment, 32 / N neighbours, call it together, as does all of their warp; what is not `present` counts as 0
+/// and is not written.
+template <unsigned N>
+static __device__ __forceinline__ void store_int8(const ActivationRow &to, uint32_t first, const float (&values)[N],
+                                                  bool present = true) {
+    constexpr unsigned LANES = SEGMENT / N;
     // NaN and infinity make the products of the segment NaN.
-    const float largest = lanes_max_magnitude<WARP>(fabsf(value) < INFINITY ? fabsf(value) : INFINITY);
+    float largest = 0;
+#pragma unroll
+    for (unsigned i = 0; i < N; ++i) {
+        const float magnitude = fabsf(values[i]);
+        largest = fmaxf(largest, magnitude < INFINITY ? magnitude : INFINITY);
+    }
+    largest = lanes_max_magnitude<LANES>(largest);
     const float scale = largest / 127.0f;
-    const float scaled = value * (scale >= 0x1p-126f ? 1.0f / scale : 0.0f);
-    const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
-    const int sum = lanes_sum<HALF>(q);
-    const uint32_t half = lane / HALF;
-    const_cast<uint8_t *>(to.integers)[ActivationRow::place(2 * segment + half) + lane % HALF] = static_cast<uint8_t>(q);
-    ActivationScale &scales = const_cast<ActivationScale *>(to.scales)[segment];
-    if (lane % HALF == 0) scales.sum[half] = static_cast<int16_t>(sum);
-    if (lane == 0) scales.scale = largest < INFINITY ? scale : NAN;
+    const float inverse = scale >= 0x1p-126f ? 1.0f / scale : 0.0f;
+    uint8_t bytes[N];
+    int sum = 0;
+#pragma unroll
+    for (unsigned i = 0; i < N; ++i) {
+        const float scaled = values[i] * inverse;
+        const int q = scaled == scaled ? static_cast<int>(roundf(scaled)) : 0;
+        bytes[i] = static_cast<uint8_t>(q);
+        sum += q;
+    }
+    sum = lanes_sum<LANES / 2>(sum);
+    if (!present) return;
+    const uint32_t half = first / HALF, within = first % SEGMENT;
+    uint8_t *integers = const_cast<uint8_t *>(to.integers) + ActivationRow::place(half) + first % HALF;
+    __builtin_memcpy(__builtin_assume_aligned(integers, N), bytes, N);
+    ActivationScale &scales = const_cast<ActivationScale *>(to.scales)[first / SEGMENT];
+    if (within % HALF == 0) scales.sum[half % 2] = static_cast<int16_t>(sum);
+    if (within == 0) scales.scale = largest < INFINITY ? scale : NAN;
 }
 
 // ---- Gated activation -------------------------------------------------------------------------------------------
@@ -52,7 +71,8 @@ static __device__ __forceinline__ void silu_mul(const T *gate, const T *up, T *o
             const T product = T(static_cast<float>(silu) * static_cast<float>(up[row * up_step + i]));
             out[row * columns + i] = product;
             // All of a warp are here or none: the columns of a row are whole segments.
-            if (int8) store_segment(ActivationRow(int8, row, columns / SEGMENT), i / SEGMENT, static_cast<float>(product));
+            const float values[1] = {static_cast<float>(product)};
+            if (int8) store_int8<1>(ActivationRow(int8, row, columns / SEGMENT), i, values);
         }
     }
 }
@@ -73,31 +93,95 @@ constexpr unsigned MOST_WARPS = 1024 / WARP;
 static __device__ __forceinline__ float workgroup_sum(float value) {
     __shared__ float of_warp[MOST_WARPS];
     value = warp_sum(value);
-    if (threadIdx.x % WARP == 0) of_warp[threadIdx.x / WARP] = value;
+    const unsigned lane = threadIdx.x % WARP;
+    if (lane == 0) of_warp[threadIdx.x / WARP] = value;
     __syncthreads();
-    float sum = 0;
-    for (unsigned i = 0; i < blockDim.x / WARP; ++i) sum += of_warp[i];
-    return sum;
+    return warp_sum(lane < blockDim.x / WARP ? of_warp[lane] : 0.0f);
 }
 
+/// N neighbours of a row, read and written at once.
+template <class T, unsigned N> struct alignas(N * sizeof(T)) Run { T element[N]; };
+
+/// Runs of a row that a thread keeps in registers, so that most rows are read once, with all reads under way together.
+constexpr unsigned KEPT = 2;
+
+/// A workgroup a row. Columns are a multiple of N, and every operand begins at a multiple of N elements.
+template <class T, unsigned N>
+static __device__ __forceinline__ void add_rms_norm(const T *x, const T *branch, const T *weight, T *sum, T *out,
+                                                    void *int8, uint32_t columns, float epsilon) {
+    typedef Run<T, N> Elements;
+    const uint64_t row = uint64_t(blockIdx.x) * columns;
+    const uint32_t runs = columns / N;
+    const auto at = [](auto *from, uint32_t run) -> auto & { return reinterpret_cast<Elements *>(from)[run]; };
+    const auto of = [](const T *from, uint32_t run) { return reinterpret_cast<const Elements *>(from)[run]; };
+    float squares = 0;
+    // Adds, stores and returns the sum.
+    const auto add = [&](const Elements &a, const Elements &b, uint32_t run) {
+        Elements added;
+        float of_run = 0;
+#pragma unroll
+        for (unsigned e = 0; e < N; ++e) {
+            added.element[e] = T(static_cast<float>(a.element[e]) + static_cast<float>(b.element[e]));
+            const float value = static_cast<float>(added.element[e]);
+            of_run += value * value;
+        }
+        if (run < runs) {
+            squares += of_run;
+            at(sum + row, run) = added;
+        }
+        return added;
+    };
+    // Whole warps go through the runs, since the lanes of a segment exchange values; what lies beyond the last run repeats it.
+    const uint32_t lane = threadIdx.x % WARP, last = runs - 1;
+    Elements kept[KEPT], other[KEPT], weights[KEPT];
+#pragma unroll
+    for (unsigned i = 0; i < KEPT; ++i) {
+        const uint32_t run = i * blockDim.x + threadIdx.x, from = min(run, last);
+        if (run - lane < runs) kept[i] = of(x + row, from), other[i] = of(branch + row, from), weights[i] = of(weight, from);
+    }
+#pragma unroll
+    for (unsigned i = 0; i < KEPT; ++i) {
+        const uint32_t run = i * blockDim.x + threadIdx.x;
+        if (run - lane < runs) kept[i] = add(kept[i], other[i], run);
+    }
+    for (uint32_t run = KEPT * blockDim.x + threadIdx.x; run < runs; run += blockDim.x)
+        add(of(x + row, run), of(branch + row, run), run);
+
+    const float scale = 1.0f / sqrt(workgroup_sum(squares) / float(columns) + epsilon);
+    const ActivationRow int8_row(int8, blockIdx.x, columns / SEGMENT);
+    const auto finish = [&](const Elements &added, const Elements &factors, uint32_t run) {
+        const bool present = run < runs;
+        Elements normed;
+        float values[N];
+#pragma unroll
+        for (unsigned e = 0; e < N; ++e) {
+            normed.element[e] = T(static_cast<float>(added.element[e]) * scale * static_cast<float>(factors.element[e]));
+            values[e] = present ? static_cast<float>(normed.element[e]) : 0.0f;
+        }
+        if (present) at(out + row, run) = normed;
+        if (int8) store_int8<N>(int8_row, run * N, values, present);
+    };
+#pragma unroll
+    for (unsigned i = 0; i < KEPT; ++i) {
+        const uint32_t run = i * blockDim.x + threadIdx.x;
+        if (run - lane < runs) finish(kept[i], weights[i], run);
+    }
+    // Each thread reads again what it has stored itself.
+    for (uint32_t run = KEPT * blockDim.x + threadIdx.x; run - lane < runs; run += blockDim.x) {
+        const uint32_t from = min(run, last);
+        finish(of(sum + row, from), of(weight, from), run);
+    }
+}
+
+/// Reads as wide as operands and columns allow. The host counts threads for wide ones.
 template <class T>
 static __device__ __forceinline__ void add_rms_norm(const T *x, const T *branch, const T *weight, T *sum, T *out,
                                                     void *int8, uint32_t columns, float epsilon) {
-    const uint64_t row = uint64_t(blockIdx.x) * columns;
-    float squares = 0;
-    for (uint32_t i = threadIdx.x; i < columns; i += blockDim.x) {
-        const T added = T(static_cast<float>(x[row + i]) + static_cast<float>(branch[row + i]));
-        sum[row + i] = added;
-        const float value = static_cast<float>(added);
-        squares += value * value;
-    }
-    const float scale = 1.0f / sqrt(workgroup_sum(squares) / float(columns) + epsilon);
-    // Each thread reads again what it has stored itself.
-    for (uint32_t i = threadIdx.x; i < columns; i += blockDim.x) {
-        const T normed = T(static_cast<float>(sum[row + i]) * scale * static_cast<float>(weight[i]));
-        out[row + i] = normed;
-        if (int8) store_segment(ActivationRow(int8, blockIdx.x, columns / SEGMENT), i / SEGMENT, static_cast<float>(normed));
-    }
+    constexpr unsigned N = 16 / sizeof(T);
+    const auto address = [](const void *p) { return reinterpret_cast<uintptr_t>(p); };
+    const uintptr_t all = address(x) | address(branch) | address(weight) | address(sum) | address(out);
+    if (all % 16 == 0 && columns % N == 0) add_rms_norm<T, N>(x, branch, weight, sum, out, int8, columns, epsilon);
+    else add_rms_norm<T, 1>(x, branch, weight, sum, out, int8, columns, epsilon);
 }
 
 #define ADD_RMS_NORM(T, SUFFIX)                                                                                      \

@@ -11,9 +11,15 @@ use candle::{
     Storage, Tensor,
 };
 
-/// Work-items of a workgroup of element-wise kernels, and the most of one that takes a row.
+/// Work-items of a workgroup of element-wise kernels.
 const BLOCK: u32 = 256;
+/// The most work-items that take a row: of a few rows each has the card to itself, while many fill it, and then small
+/// workgroups wait less for each other (docs/performance.md).
 const MOST_OF_A_ROW: usize = 1024;
+const MOST_OF_MANY_ROWS: usize = 256;
+const MANY_ROWS: usize = 64;
+/// Bytes that a work-item reads at once.
+const RUN_BYTES: usize = 16;
 /// `PLACING_WARPS` of fused.hip, a head each, and the lanes of one.
 const PLACING_WARPS: u32 = 8;
 const WARP: u32 = 32;
@@ -95,6 +101,20 @@ impl Rows {
 /// What a kernel takes for rows that are not wanted in int8.
 fn address(int8: &Option<Int8Rows>) -> DevicePtr {
     int8.as_ref().map_or(DevicePtr::NULL, Int8Rows::ptr)
+}
+
+/// Work-items, in whole warps, for each of `rows` rows.
+fn row_threads(rows: usize, columns: usize, dtype: DType) -> u32 {
+    let run = RUN_BYTES / dtype.size_in_bytes();
+    let runs = match columns.is_multiple_of(run) {
+        true => columns / run,
+        false => columns,
+    };
+    let most = match rows < MANY_ROWS {
+        true => MOST_OF_A_ROW,
+        false => MOST_OF_MANY_ROWS,
+    };
+    runs.next_multiple_of(WARP as usize).min(most) as u32
 }
 
 fn same_shape(a: &Layout, b: &Layout, op: &'static str) -> Result<()> {
@@ -225,8 +245,7 @@ impl CustomOp3 for AddRmsNorm {
             let launch = launch.arg(out.ptr_at(0)).arg(out.ptr_at(count));
             let launch = launch.arg(address(&int8));
             let launch = launch.int("columns", columns)?.arg(self.eps);
-            // Whole warps.
-            let threads = columns.next_multiple_of(32).min(MOST_OF_A_ROW) as u32;
+            let threads = row_threads(rows, columns, dtype);
             // SAFETY: one workgroup a row of contiguous tensors; the result has both halves, and the second one in int8
             // where there is room for it.
             unsafe { launch.groups(rows)?.block([threads, 1, 1]).run() }?;
