@@ -19,10 +19,17 @@ template <unsigned N> struct Steps { static constexpr unsigned COUNT = N; };
 
 constexpr unsigned GEMV_K_COLUMNS = 4;  // that a warp of gemv_k takes at a time: each chunk of A serves all of them
 
-/// Steps along k at a time: 16-byte reads under way in each lane are so many times GEMV_K_COLUMNS. Measured on an H200:
-/// docs/performance.md.
+/// Steps along k at a time: 16-byte reads under way in each lane are so many times GEMV_K_COLUMNS. Measured on an H200
+/// (docs/performance.md); on CDNA widened elements of 8 rows take the registers of a second step.
+#if defined(__HIP__)
+constexpr unsigned GEMV_K8_HALVES_AHEAD = 1;
+#else
+constexpr unsigned GEMV_K8_HALVES_AHEAD = 2;
+#endif
 template <class T, unsigned ROWS>
-constexpr unsigned GEMV_K_AHEAD = sizeof(T) == 4 ? (ROWS <= 2 ? 2 : 1) : sizeof(T) == 2 ? (ROWS == 1 || ROWS == 8 ? 2 : 1) : 1;
+constexpr unsigned GEMV_K_AHEAD = sizeof(T) == 4   ? (ROWS <= 2 ? 2 : 1)
+                                  : sizeof(T) == 2 ? (ROWS == 1 ? 2 : ROWS == 8 ? GEMV_K8_HALVES_AHEAD : 1)
+                                                   : 1;
 
 /// As many elements as one 16-byte load brings.
 template <class T> struct alignas(16) Chunk {
@@ -39,22 +46,20 @@ template <class T> static __device__ __forceinline__ bool chunks_align(const T *
 
 /// Each lane brings a share of COUNT sums, a power of two up to WARP; lane i leaves with sum i / (WARP / COUNT). Halving what is
 /// carried at each exchange takes as many of them as there are sums, where sums one by one would take five each.
-template <unsigned COUNT, unsigned DISTANCE = WARP / 2, class A>
+template <unsigned COUNT, unsigned BIT = WARP / 2, class A>
 static __device__ __forceinline__ A spread_sums(const A (&shares)[COUNT], unsigned lane) {
-    if constexpr (DISTANCE == 0) {
+    if constexpr (BIT == 0) {
         return shares[0];
-    } else if constexpr (COUNT == 1) {
-        const A both[1] = {shares[0] + __shfl_xor_sync(0xffffffffu, shares[0], DISTANCE)};
-        return spread_sums<1, DISTANCE / 2>(both, lane);
     } else {
-        const bool upper = lane & DISTANCE;
-        A half[COUNT / 2];
+        // Of eight lanes ^ 7, ^ 2 and ^ 1 reach each, as ^ 4, ^ 2 and ^ 1 would (exchange.h).
+        constexpr unsigned MASK = BIT == 4 ? 7 : BIT, LEFT = COUNT > 1 ? COUNT / 2 : 1;
+        A half[LEFT];
 #pragma unroll
-        for (unsigned i = 0; i < COUNT / 2; ++i) {
-            const A low = shares[i], high = shares[i + COUNT / 2];
-            half[i] = (upper ? high : low) + __shfl_xor_sync(0xffffffffu, upper ? low : high, DISTANCE);
+        for (unsigned i = 0; i < LEFT; ++i) {
+            const A low = shares[i], high = shares[i + COUNT / 2], own = COUNT > 1 && lane & BIT ? high : low;
+            half[i] = own + from_xor<MASK>(COUNT > 1 && lane & BIT ? low : high);
         }
-        return spread_sums<COUNT / 2, DISTANCE / 2>(half, lane);
+        return spread_sums<LEFT, BIT / 2>(half, lane);
     }
 }
 
