@@ -4,20 +4,40 @@
 
 #include "attention.h"
 
-/// A workgroup for each row of out; its threads stride over the row.
+/// Pieces of the context that are read at once.
+constexpr unsigned PIECES = 8;
+
+/// A workgroup for each row of out; its threads stride over the row. Like the keys, the pieces are joined online: one pass over
+/// them, so that a few are one wait for memory.
 template <class T>
 static __device__ __forceinline__ void attention_combine(const float *partials, T *out, uint32_t splits, uint32_t width) {
     const uint64_t row = blockIdx.x;
     const uint32_t stride = width + 2;
     const float *parts = partials + row * splits * stride;
-    float largest = NEVER;
-    for (uint32_t s = 0; s < splits; ++s) largest = fmaxf(largest, parts[s * stride]);
-    const float base = base_of(largest);
-    float powers = 0;
-    for (uint32_t s = 0; s < splits; ++s) powers += parts[s * stride + 1] * exp2_of(parts[s * stride] - base);
     for (uint32_t i = threadIdx.x; i < width; i += blockDim.x) {
-        float sum = 0;
-        for (uint32_t s = 0; s < splits; ++s) sum += parts[s * stride + 2 + i] * exp2_of(parts[s * stride] - base);
+        float largest = NEVER, powers = 0, sum = 0;
+        for (uint32_t first = 0; first < splits; first += PIECES) {
+            float largests[PIECES], of_powers[PIECES], sums[PIECES];
+            // Pieces beyond the last repeat it and count for nothing.
+#pragma unroll
+            for (unsigned p = 0; p < PIECES; ++p) {
+                const float *part = parts + min(first + p, splits - 1) * stride;
+                largests[p] = part[0], of_powers[p] = part[1], sums[p] = part[2 + i];
+            }
+            float now = largest;
+#pragma unroll
+            for (unsigned p = 0; p < PIECES; ++p) now = fmaxf(now, largests[p]);
+            const float base = base_of(now), shrink = exp2_of(largest - base);
+            largest = now;
+            powers *= shrink;
+            sum *= shrink;
+#pragma unroll
+            for (unsigned p = 0; p < PIECES; ++p) {
+                const float factor = first + p < splits ? exp2_of(largests[p] - base) : 0.0f;
+                powers = first + p < splits ? fmaf(of_powers[p], factor, powers) : powers;
+                sum = first + p < splits ? fmaf(sums[p], factor, sum) : sum;
+            }
+        }
         out[row * width + i] = static_cast<T>(sum / powers);
     }
 }

@@ -37,11 +37,35 @@ template <class T> struct alignas(16) Piece {
     __device__ __forceinline__ float operator[](unsigned i) const { return static_cast<float>(element[i]); }
 };
 
-/// Keeps the loads of later steps behind this one: with all of them in flight at once registers run out. Eight loads of
-/// 16 bytes in flight for each lane hide the memory's latency.
-template <unsigned CHUNKS> static __device__ __forceinline__ void pace(unsigned step) {
+/// Steps whose loads are issued before the first of them is used. One row has registers for 16 loads of 16 bytes in each lane:
+/// a context of some hundreds of keys is one step of 32 keys for each warp, which waits for memory as often as its loads come
+/// in batches (docs/performance.md). With several rows the compiler spaces them, up to 8 at a time.
+template <unsigned CHUNKS, unsigned ROWS> struct Batch {
+    static constexpr unsigned MOST = ROWS == 1 ? 16 / CHUNKS : 1;
+    static constexpr unsigned LENGTH = MOST < STEPS ? MOST : STEPS;
+    static_assert(STEPS % LENGTH == 0, "whole batches");
+};
+
+/// What is loaded before it stays before it, and what behind it behind: with all loads in flight at once registers run out.
+static __device__ __forceinline__ void fence_loads() {
 #if defined(__HIP__)
-    if ((step + 1) * CHUNKS % 8 == 0) __builtin_amdgcn_sched_barrier(0);
+    __builtin_amdgcn_sched_barrier(0);
+#else
+    asm volatile("" ::: "memory");
+#endif
+}
+
+/// Behind the loads of a batch.
+template <unsigned ROWS> static __device__ __forceinline__ void end_loads() {
+    if constexpr (ROWS == 1) fence_loads();
+}
+
+/// Behind a batch, after which so many steps are done.
+template <unsigned CHUNKS, unsigned ROWS> static __device__ __forceinline__ void end_batch(unsigned steps) {
+#if defined(__HIP__)
+    if (steps * CHUNKS % 8 == 0) fence_loads();
+#else
+    if constexpr (ROWS == 1) fence_loads();
 #endif
 }
 
@@ -70,16 +94,29 @@ template <class T, unsigned CHUNKS> struct Running {
     float largest, powers, weight;
 };
 
-/// Adds the values of step STEP, weighted.
-template <unsigned STEP, class T, unsigned CHUNKS, unsigned ROWS>
-static __device__ __forceinline__ void add_values(Running<T, CHUNKS> (&rows)[ROWS], const Piece<T> (&values)[CHUNKS]) {
+/// Adds the values of steps FIRST to END, weighted; `values` has those from FIRST on.
+template <unsigned FIRST, unsigned END, class T, unsigned CHUNKS, unsigned ROWS>
+static __device__ __forceinline__ void add_values(Running<T, CHUNKS> (&rows)[ROWS], const Piece<T> (*values)[CHUNKS]) {
+    if constexpr (FIRST < END) {
 #pragma unroll
-    for (unsigned r = 0; r < ROWS; ++r) {
-        const float weight = from_octet<STEP>(rows[r].weight);
+        for (unsigned r = 0; r < ROWS; ++r) {
+            const float weight = from_octet<FIRST>(rows[r].weight);
 #pragma unroll
-        for (unsigned c = 0; c < CHUNKS; ++c)
+            for (unsigned c = 0; c < CHUNKS; ++c)
 #pragma unroll
-            for (unsigned i = 0; i < Piece<T>::SIZE; ++i) rows[r].sums[c][i] = fmaf(weight, values[c][i], rows[r].sums[c][i]);
+                for (unsigned i = 0; i < Piece<T>::SIZE; ++i)
+                    rows[r].sums[c][i] = fmaf(weight, values[0][c][i], rows[r].sums[c][i]);
+        }
+        add_values<FIRST + 1, END>(rows, values + 1);
+    }
+}
+
+/// Calls `batch(FIRST)` for the first step of each batch of LENGTH, as a type.
+template <unsigned N> struct Step { static constexpr unsigned NUMBER = N; };
+template <unsigned LENGTH, unsigned FIRST = 0, class B> static __device__ __forceinline__ void for_each_batch(B batch) {
+    if constexpr (FIRST < STEPS) {
+        batch(Step<FIRST>());
+        for_each_batch<LENGTH, FIRST + LENGTH>(batch);
     }
 }
 
@@ -111,7 +148,7 @@ template <class T, unsigned CHUNKS> struct Pieces {
 template <class T, unsigned CHUNKS, unsigned ROWS>
 static __device__ __forceinline__ void attention_rows(const T *q, const T *k, const T *v, const T *mask, T *out,
                                                       float *partials, const AttentionArgs &args) {
-    constexpr unsigned SIZE = Piece<T>::SIZE, LDS_WIDTH = CHUNKS * OCTET * SIZE;
+    constexpr unsigned SIZE = Piece<T>::SIZE, LDS_WIDTH = CHUNKS * OCTET * SIZE, BATCH = Batch<CHUNKS, ROWS>::LENGTH;
     __shared__ float found[WARPS][ROWS][LDS_WIDTH];
     __shared__ float found_largest[WARPS][ROWS], found_powers[WARPS][ROWS];
 
@@ -165,17 +202,21 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
 
         float shares[ROWS][STEPS];
 #pragma unroll
-        for (unsigned step = 0; step < STEPS; ++step) {
-            Piece<T> key[CHUNKS];
-            of_q.load(key, keys, row_of(step, k_step));
+        for (unsigned step = 0; step < STEPS; step += BATCH) {
+            Piece<T> key[BATCH][CHUNKS];
 #pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) {
-                float sum = 0;
+            for (unsigned b = 0; b < BATCH; ++b) of_q.load(key[b], keys, row_of(step + b, k_step));
+            end_loads<ROWS>();
 #pragma unroll
-                for (unsigned c = 0; c < CHUNKS; ++c) sum = dot<T>(rows[r].q[c], key[c], sum);
-                shares[r][step] = sum;
-            }
-            pace<CHUNKS>(step);
+            for (unsigned b = 0; b < BATCH; ++b)
+#pragma unroll
+                for (unsigned r = 0; r < ROWS; ++r) {
+                    float sum = 0;
+#pragma unroll
+                    for (unsigned c = 0; c < CHUNKS; ++c) sum = dot<T>(rows[r].q[c], key[b][c], sum);
+                    shares[r][step + b] = sum;
+                }
+            end_batch<CHUNKS, ROWS>(step + BATCH);
         }
 
         // For all rows before anything branches: sums that wait behind a branch keep the keys in registers.
@@ -208,13 +249,15 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
             row.powers += row.weight;
         }
 
-        Piece<T> value[CHUNKS];
-#define ADD_VALUES(STEP)                            \
-    of_v.load(value, values, row_of(STEP, v_step)); \
-    add_values<STEP>(rows, value);                  \
-    pace<CHUNKS>(STEP);
-        ADD_VALUES(0) ADD_VALUES(1) ADD_VALUES(2) ADD_VALUES(3) ADD_VALUES(4) ADD_VALUES(5) ADD_VALUES(6) ADD_VALUES(7)
-#undef ADD_VALUES
+        for_each_batch<BATCH>([&](auto step) {
+            constexpr unsigned FIRST = decltype(step)::NUMBER;
+            Piece<T> value[BATCH][CHUNKS];
+#pragma unroll
+            for (unsigned b = 0; b < BATCH; ++b) of_v.load(value[b], values, row_of(FIRST + b, v_step));
+            end_loads<ROWS>();
+            add_values<FIRST, FIRST + BATCH>(rows, value);
+            end_batch<CHUNKS, ROWS>(FIRST + BATCH);
+        });
     }
 
     // The four octets of a warp add up what each has of a piece; each leaves with a quarter of its elements.
