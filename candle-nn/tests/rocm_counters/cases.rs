@@ -173,13 +173,27 @@ pub fn all() -> Vec<Case> {
     cases.push(attention("decode", 1, 100));
     cases.push(attention("decode", 1, 1024));
     cases.push(attention("prompt", 64, 64));
+    cases.push(Case::of(
+        "attention decode f32 8 heads of 128, 1 queries, 580 keys",
+        |device| {
+            let part = |n| numbers((1, 8, n, 128), device);
+            let (q, k, v) = (part(1)?, part(580)?, part(580)?);
+            Ok(move || candle_nn::ops::sdpa(&q, &k, &v, None, true, 0.088, 1.0))
+        },
+    ));
     for dtype in [DType::F16, DType::BF16, DType::F32] {
         cases.push(dense(dtype, 256, 256, 512));
         cases.push(dense(dtype, 1, 256, 1024));
+        cases.push(dense(dtype, 8, 256, 1024));
     }
     cases.push(Case::of("rms-norm 1x4096", |device| {
         let (x, alpha) = (numbers((1, 4096), device)?, numbers(4096, device)?);
         Ok(move || candle_nn::ops::rms_norm(&x, &alpha, 1e-5))
+    }));
+    cases.push(Case::of("residual and rms-norm 1x4096", |device| {
+        let (x, branch) = (numbers((1, 4096), device)?, numbers((1, 4096), device)?);
+        let weight = numbers(4096, device)?;
+        Ok(move || Ok(candle_nn::fused::add_rms_norm(&x, &branch, &weight, 1e-5)?.1))
     }));
     cases.push(Case::of("softmax 32x1024", |device| {
         let x = numbers((32, 1024), device)?;
