@@ -284,7 +284,7 @@ mod tests {
             };
             assert!(worst <= bound, "{}: {worst} > {bound}", kind.name);
 
-            let fits = |row: usize| row % kind.dtype.block_size() == 0;
+            let fits = |row: usize| row.is_multiple_of(kind.dtype.block_size());
             for (name, row) in [("b.weight", 32), ("c.weight", 33)] {
                 let expected = if fits(row) {
                     kind.dtype

@@ -322,7 +322,7 @@ mod tests {
         for bytes in (1..100_000).chain((1..64).map(|i| i * 1_000_003)) {
             let class = size_class(bytes);
             assert!(
-                class >= bytes && class % SMALLEST == 0,
+                class >= bytes && class.is_multiple_of(SMALLEST),
                 "{bytes} -> {class}"
             );
             // An eighth of the request, or the step of the smallest and largest classes.
