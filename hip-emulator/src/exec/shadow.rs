@@ -135,7 +135,7 @@ impl Shadow {
     fn forbids_loads(&self, stored: &[u8], tag: u8) -> bool {
         let mut wrong = false;
         for cell in stored {
-            let other = *cell != NONE && *cell != SETTLED && *cell != tag;
+            let other = (*cell != NONE) & (*cell != SETTLED) & (*cell != tag);
             wrong |= (self.unwritten & (*cell == NONE)) | (self.races & other);
         }
         wrong
@@ -242,7 +242,7 @@ impl Shadow {
 fn known(loaded: &[u8], tag: u8) -> bool {
     let mut other = false;
     for cell in loaded {
-        other |= *cell != tag && *cell != SEVERAL;
+        other |= (*cell != tag) & (*cell != SEVERAL);
     }
     !other
 }
@@ -262,8 +262,8 @@ fn after_load(cell: u8, tag: u8) -> u8 {
 fn forbid_stores(stored: &[u8], loaded: &[u8], tag: u8) -> bool {
     let mut wrong = false;
     for (stored, loaded) in stored.iter().zip(loaded) {
-        wrong |= *stored != NONE && *stored != SETTLED && *stored != tag;
-        wrong |= *loaded != NONE && *loaded != tag;
+        wrong |= (*stored != NONE) & (*stored != SETTLED) & (*stored != tag);
+        wrong |= (*loaded != NONE) & (*loaded != tag);
     }
     wrong
 }
