@@ -70,8 +70,10 @@ lanes! { ROWS:
     "v_min3_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(min_f32(a, b), c) }
     "v_max3_f32", |a: F32, b: F32, c: F32| -> F32 { max_ieee_f32(max_ieee_f32(a, b), c) }
     "v_max3_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(max_f32(a, b), c) }
-    "v_minmax_f32" | "v_minmax_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(min_f32(a, b), c) }
-    "v_maxmin_f32" | "v_maxmin_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(max_f32(a, b), c) }
+    "v_minmax_f32", |a: F32, b: F32, c: F32| -> F32 { max_ieee_f32(min_ieee_f32(a, b), c) }
+    "v_minmax_num_f32", |a: F32, b: F32, c: F32| -> F32 { max_f32(min_f32(a, b), c) }
+    "v_maxmin_f32", |a: F32, b: F32, c: F32| -> F32 { min_ieee_f32(max_ieee_f32(a, b), c) }
+    "v_maxmin_num_f32", |a: F32, b: F32, c: F32| -> F32 { min_f32(max_f32(a, b), c) }
     "v_med3_f32" | "v_med3_num_f32", |a: F32, b: F32, c: F32| -> F32 { med3_f32(a, b, c) }
     "v_minimum_f32", |a: F32, b: F32| -> F32 { minimum_f32(a, b) }
     "v_maximum_f32", |a: F32, b: F32| -> F32 { maximum_f32(a, b) }
