@@ -19,7 +19,7 @@
 //! computes. `lanes` holds the three loops (result, result with carry, comparison) that turn a row
 //! into a function over 32 lanes; a wave64 takes two passes. The loops are compiled twice, for any CPU
 //! and for AVX2 with FMA, and one of the two is chosen when the kernel is lowered. A pass with a full
-//! EXEC stores its result; a partial one blends; an empty one does nothing.
+//! EXEC stores its result; a partial one blends; an empty one does nothing. Packed f32 is `twin`'s.
 //!
 //! Sources that are not plain rows (scalars, lane masks, negated, absolute, SDWA, op_sel, packed
 //! selections) are made into temporary rows by `prep` steps that lowering puts before the op; DPP wraps

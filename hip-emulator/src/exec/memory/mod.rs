@@ -7,3 +7,5 @@ pub mod scalar;
 mod shape;
 pub mod space;
 mod transfer;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
