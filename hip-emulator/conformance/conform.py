@@ -74,7 +74,7 @@ def vector_case(probe, target, library, statements, words, wave_vcc, lane):
         if probe.form.get("dst_sel") and re.search(r"D0(\[15 : 0\])?\.[fui]16 =", text):
             bits &= 0xFFFF
         bits = forms.result(probe.form, bits & ((1 << width) - 1), old, width, cases.kind_of(text, "D0"),
-                            forms.saturated(base, [env["S0"], env["S1"]]))
+                            forms.saturated(base, [env[s] for s in ("S0", "S1", "S2") if s in env]))
     return bits, vcc, exec_
 
 

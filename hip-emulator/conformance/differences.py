@@ -22,10 +22,10 @@ SLIPS = [
 ]
 
 # Entries that a family's document lacks although LLVM assembles them for its targets, as another's has them:
-# CDNA3's those of MI200 and MI300, RDNA3's one of RDNA2.
+# CDNA3's those of MI200 and MI300, RDNA3's two of RDNA2.
 BORROWED = {
     "cdna": {"rdna3": ["v_fma_mix_f32", "v_fma_mixlo_f16", "v_fma_mixhi_f16"]},
-    "rdna3": {"cdna": ["v_dot4c_i32_i8_e32"]},
+    "rdna3": {"cdna": ["v_dot4_i32_i8", "v_dot4c_i32_i8_e32"]},
 }
 
 # Entries in no document that the wheel carries, in its language, from the MI200 document's chapter 12.

@@ -161,7 +161,12 @@ def result(form, bits, old, width, kind, clamped=None):
 
 
 def saturated(mnemonic, sources):
-    """What clamp makes of an integer sum or difference; None for other operations."""
+    """What clamp makes of an integer sum or difference, or of a sum of products; None for other operations."""
+    if mnemonic == "v_dot4_i32_i8":
+        # The sum with all of its bits, which the documents' entries keep 32 of. LLVM, AMDGPUUsage, `llvm.amdgcn.sdot4`.
+        a, b = ([Value("i", 8, source.bits >> 8 * i & 0xff).number() for i in range(4)] for source in sources[:2])
+        number = sum(x * y for x, y in zip(a, b)) + Value("i", 32, sources[2].bits).number()
+        return min(max(number, -(1 << 31)), (1 << 31) - 1) & 0xffffffff
     match = re.fullmatch(r"v_(add|sub|subrev)(?:_nc)?_([ui])(16|32)", mnemonic)
     if not match:
         return None

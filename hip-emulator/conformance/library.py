@@ -58,7 +58,7 @@ RENAMED = [
     (r"^v_ffbh_u32", "v_clz_i32_u32"), (r"^v_ffbl_b32", "v_ctz_i32_b32"), (r"^v_ffbh_i32", "v_cls_i32"),
     (r"^v_cvt_pkrtz", "v_cvt_pk_rtz"), (r"^v_cvt_flr_i32", "v_cvt_floor_i32"), (r"^v_cvt_rpi_i32", "v_cvt_nearest_i32"),
     (r"^v_mad_u64_u32", "v_mad_co_u64_u32"), (r"^v_mad_i64_i32", "v_mad_co_i64_i32"), (r"^v_mac_", "v_fmac_"),
-    (r"^v_dot4_i32_i8", "v_dot4_i32_iu8"), (r"^v_max_legacy", "v_max_dx9"), (r"^v_mul_legacy", "v_mul_dx9_zero"),
+    (r"^v_max_legacy", "v_max_dx9"), (r"^v_mul_legacy", "v_mul_dx9_zero"),
     (r"^v_(add|sub|subrev)_co_ci", r"v_\1_co_ci"), (r"_hi_i32_i24", "_hi_i32_i24"),
 ]
 

@@ -22,6 +22,8 @@ template <unsigned ELEMENTS_, unsigned BYTES_, unsigned HALVES_, bool OFFSET_, i
     static constexpr unsigned HALVES = HALVES_;                // different scales in a segment
     static constexpr bool OFFSET = OFFSET_;                    // whether offset may differ from 0
     static constexpr int CENTRE = CENTRE_;                     // the q that means 0: offset is -CENTRE * scale
+    /// Whether scales have all bits of f32. Else they are a number of f16 times one of at most eight bits.
+    static constexpr bool WIDE_SCALE = false;
     /// Bytes to whose multiples blocks and their words are aligned: where a block is whole words, so are its fields.
     static constexpr unsigned ALIGNED = BYTES_ % 4 == 0 ? 4 : 2;
 };
@@ -245,6 +247,7 @@ struct Q6K : FormatBase<256, 210, 2, true, 32> {
 
 /// d in f32, qs[256], bsums[16].
 struct Q8K : FormatBase<256, 292, 1, false> {
+    static constexpr bool WIDE_SCALE = true;
     static __device__ __forceinline__ void load(const uint8_t *block, unsigned s, Segment &out) {
         bytes_of<ALIGNED>(block + 4 + SEGMENT * s, out);
         scaled(__int_as_float(load_word<ALIGNED>(block)), 0.0f, out);

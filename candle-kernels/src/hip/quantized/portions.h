@@ -13,6 +13,17 @@
 
 constexpr unsigned GROUP_WORDS = HALF / 4;
 
+/// `start` and the products of four int8: the first of a chain, whose start is a constant or is needed again. gfx9 and gfx10
+/// have a short instruction that adds to its own result and would need a copy of it. What clamps the sum, which none here
+/// comes near, is the long one.
+static __device__ __forceinline__ int dot4_from(int start, int a, int b) {
+#if defined(__GFX9__) || defined(__GFX10__)
+    return __builtin_amdgcn_sdot4(a, b, start, true);
+#else
+    return __dp4a(a, b, start);
+#endif
+}
+
 template <unsigned GROUPS> struct Portion {
     int q[GROUPS][GROUP_WORDS];
     float scale[GROUPS];

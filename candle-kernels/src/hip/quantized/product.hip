@@ -138,11 +138,14 @@ template <class F> struct ActivationPortion {
 #pragma unroll
         for (unsigned g = 0; g < P::GROUPS; ++g) {
 #pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) dot[r] = g < SCALES ? start[g] : dot[r];
+            for (unsigned i = 0; i < GROUP_WORDS; ++i) {
+                const int x = fetched.halves[g].q[i];
 #pragma unroll
-            for (unsigned i = 0; i < GROUP_WORDS; ++i)
-#pragma unroll
-                for (unsigned r = 0; r < ROWS; ++r) dot[r] = __dp4a(w[r].q[g][i], fetched.halves[g].q[i], dot[r]);
+                for (unsigned r = 0; r < ROWS; ++r) {
+                    const int word = w[r].q[g][i];
+                    dot[r] = i == 0 && g < SCALES ? dot4_from(start[g], word, x) : __dp4a(word, x, dot[r]);
+                }
+            }
             if (P::GROUPS > SCALES && g + 1 < P::GROUPS) continue;
             const unsigned own = g < SCALES ? g : 0;
 #pragma unroll

@@ -57,6 +57,9 @@ template <class F, class S> struct Results {
     Floats values[ROW_SQUARES][COLUMN_SQUARES] = {};
 
     static __device__ __forceinline__ unsigned lane() { return threadIdx.x % LANES; }
+    // A thread's first row and column. The others lie as far from these as in any thread.
+    static __device__ __forceinline__ unsigned first_row() { return row(0); }
+    static __device__ __forceinline__ unsigned first_column() { return first_column(0) + square_row(lane(), 0); }
     static __device__ __forceinline__ unsigned row(unsigned square) {
         return (threadIdx.x / LANES % ALONG_ROWS * ROW_SQUARES + square) * SQUARE + lane() % SQUARE;
     }
@@ -123,16 +126,15 @@ template <class F, class S> struct Results {
         }
     }
 
-    /// Calls `store(row, column, value)`, counted from the tile's first.
+    /// Calls `store(row, column, value)`, counted from the thread's first.
     template <class T> __device__ __forceinline__ void each(T store) const {
 #pragma unroll
         for (unsigned c = 0; c < COLUMN_SQUARES; ++c) {
 #pragma unroll
             for (unsigned i = 0; i < SUMS; ++i) {
 #pragma unroll
-                for (unsigned r = 0; r < ROW_SQUARES; ++r) {
-                    store(row(r), first_column(c) + square_row(lane(), i), values[r][c][i]);
-                }
+                for (unsigned r = 0; r < ROW_SQUARES; ++r)
+                    store(r * SQUARE, c * SQUARE + square_row(0, i), values[r][c][i]);
             }
         }
     }
@@ -151,15 +153,27 @@ template <class F, class S> struct Results {
     static constexpr unsigned COLUMN_THREADS = S::THREADS / ROW_THREADS;
     static constexpr unsigned ROWS = S::ROWS / ROW_THREADS;
     static constexpr unsigned COLUMNS = S::COLUMNS / COLUMN_THREADS;
+    /// Whether registers allow for more than one column's operands at a time, and for what makes them into less work.
+    static constexpr bool FEW_COLUMNS = FEW_REGISTERS && COLUMNS <= 4;
+    // Side by side a thread's columns have their scales read at once.
+    static constexpr unsigned COLUMN_STEP = FEW_COLUMNS ? 1 : COLUMN_THREADS;
 
     float values[COLUMNS][ROWS] = {};
 
-    static __device__ __forceinline__ unsigned row(unsigned r) { return threadIdx.x % ROW_THREADS + r * ROW_THREADS; }
-    static __device__ __forceinline__ unsigned column(unsigned c) { return threadIdx.x / ROW_THREADS + c * COLUMN_THREADS; }
+    static __device__ __forceinline__ unsigned row_step(unsigned r) { return r * ROW_THREADS; }
+    static __device__ __forceinline__ unsigned column_step(unsigned c) { return COLUMN_STEP * c; }
+    static __device__ __forceinline__ unsigned row(unsigned r) { return first_row() + row_step(r); }
+    static __device__ __forceinline__ unsigned column(unsigned c) { return first_column() + column_step(c); }
+    // A thread's first row and column. The others lie as far from these as in any thread.
+    static __device__ __forceinline__ unsigned first_row() { return threadIdx.x % ROW_THREADS; }
+    static __device__ __forceinline__ unsigned first_column() {
+        return threadIdx.x / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
+    }
 
     __device__ __forceinline__ void add(const Piece<F, S> &piece) {
-        // Unrolled, compilers read several segments ahead and run out of registers.
-#pragma unroll 1
+        // Unrolled, compilers read several segments ahead and run out of registers, unless they are kept from it.
+        constexpr unsigned AT_ONCE = FEW_COLUMNS ? S::DEPTH : 1;
+#pragma unroll AT_ONCE
         for (unsigned s = 0; s < S::DEPTH; ++s) {
 #pragma unroll
             for (unsigned half = 0; half < F::HALVES; ++half) add_part(piece, s, half);
@@ -171,42 +185,54 @@ template <class F, class S> struct Results {
         constexpr unsigned QUADS = 2 / F::HALVES;
         const unsigned word = s * WORDS + half * GROUP_WORDS;
         Quad w[ROWS][QUADS];
-        float scale[ROWS], offset[ROWS];
+        // scale * (product - FLOAT_VALUE) as one multiply-add of -scale * FLOAT_VALUE, which is exact.
+        constexpr bool BIASED = FEW_COLUMNS && !F::WIDE_SCALE;
+        float scale[ROWS], bias[ROWS], offset[ROWS];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) {
 #pragma unroll
             for (unsigned i = 0; i < QUADS; ++i) w[r][i] = load_quad(piece.w[row(r)] + word + GROUP_WORDS * i);
             scale[r] = piece.w_scale[s][half][row(r)];
+            if (BIASED) bias[r] = -FLOAT_VALUE * scale[r];
             if (Scales<F>::OFFSET) offset[r] = piece.w_offset[s][half][row(r)];
         }
+        float x_scale[COLUMNS], x_total[COLUMNS];
+        const auto load_scales = [&](unsigned c) {
+            x_scale[c] = piece.x_scale[s][column(c)];
+            x_total[c] = Scales<F>::OFFSET ? piece.x_total[s][half][column(c)] : 0.0f;
+        };
+#pragma unroll
+        for (unsigned c = 0; c < COLUMNS; ++c)
+            if (FEW_COLUMNS) load_scales(c);
 #pragma unroll
         for (unsigned c = 0; c < COLUMNS; ++c) {
+            if (!FEW_COLUMNS) load_scales(c);
             Quad x[QUADS];
 #pragma unroll
             for (unsigned i = 0; i < QUADS; ++i) x[i] = load_quad(piece.x[column(c)] + word + GROUP_WORDS * i);
-            const float x_scale = piece.x_scale[s][column(c)];
-            const float x_total = Scales<F>::OFFSET ? piece.x_total[s][half][column(c)] : 0.0f;
 #pragma unroll
             for (unsigned r = 0; r < ROWS; ++r) {
-                int sum = FLOAT_BITS;
+                int sum = dot4_from(FLOAT_BITS, w[r][0].word[0], x[0].word[0]);
 #pragma unroll
                 for (unsigned i = 0; i < QUADS; ++i) {
 #pragma unroll
-                    for (unsigned j = 0; j < GROUP_WORDS; ++j) sum = __dp4a(w[r][i].word[j], x[i].word[j], sum);
+                    for (unsigned j = i == 0; j < GROUP_WORDS; ++j) sum = __dp4a(w[r][i].word[j], x[i].word[j], sum);
                 }
-                values[c][r] += x_scale * scale[r] * (__int_as_float(sum) - FLOAT_VALUE);
-                if (Scales<F>::OFFSET) values[c][r] += x_total * offset[r];
+                const float product = __int_as_float(sum);
+                // Both round once: large and small tiles give the same bits.
+                values[c][r] += x_scale[c] * (BIASED ? fmaf(scale[r], product, bias[r]) : scale[r] * (product - FLOAT_VALUE));
+                if (Scales<F>::OFFSET) values[c][r] += x_total[c] * offset[r];
             }
             if (FEW_REGISTERS) keep_order();
         }
     }
 
-    /// Calls `store(row, column, value)`, counted from the tile's first.
+    /// Calls `store(row, column, value)`, counted from the thread's first.
     template <class T> __device__ __forceinline__ void each(T store) const {
 #pragma unroll
         for (unsigned c = 0; c < COLUMNS; ++c) {
 #pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) store(row(r), column(c), values[c][r]);
+            for (unsigned r = 0; r < ROWS; ++r) store(row_step(r), column_step(c), values[c][r]);
         }
     }
 };

@@ -33,6 +33,19 @@ template <class F> using Large = Shape<128, 128, 256, 2, 4, 4, true>;
 #define TILE_BOUNDS(S) __launch_bounds__(S::THREADS) __attribute__((amdgpu_waves_per_eu(S::RESIDENT)))
 #endif
 
+/// Rows of weights up to which a whole tile's results lie within 4 GiB.
+constexpr unsigned MOST_WHOLE_ROWS = 1u << 22;
+
+/// Stores a tile without bounds, its first result at `to`.
+template <class R, class T>
+static __device__ __forceinline__ void store_whole(const R &results, T *to, unsigned n) {
+    const unsigned own = results.first_column() * n + results.first_row();
+    results.each([&](unsigned row, unsigned column, float value) {
+        T *line = to + static_cast<size_t>(column) * n;
+        line[own + row] = static_cast<T>(value);
+    });
+}
+
 /// Part blockIdx.z of k, `part` segments from `part * blockIdx.z` on, of the tiles of the workgroup's rows. Of several
 /// parts each leaves its results in f32, one matrix after the other.
 template <class F, class S>
@@ -50,8 +63,19 @@ static __device__ __forceinline__ void tile(const void *w, const void *x, void *
                                          [&](unsigned line) { return min(line, last_column); });
         Results<F, S> results;
         add_tile<F, S>(lds, results, weights, activations, first, end);
+#if !defined(__NVCC__)
+        // What a lane adds to an address common to all is counted in 32 bits. (On an H200 it made some kernels slower.)
+        if (first_row + S::ROWS <= n && first_column + S::COLUMNS <= rows && n <= MOST_WHOLE_ROWS) {
+            const size_t to = (from + first_column) * n + first_row;
+            if (type == FLOAT32) store_whole(results, static_cast<float *>(out) + to, n);
+            if (type == FLOAT16) store_whole(results, static_cast<f16 *>(out) + to, n);
+            if (type == BFLOAT16) store_whole(results, static_cast<bf16 *>(out) + to, n);
+            continue;
+        }
+#endif
+        const unsigned own_row = first_row + results.first_row(), own_column = first_column + results.first_column();
         results.each([&](unsigned row, unsigned column, float value) {
-            const unsigned to_row = first_row + row, to_column = first_column + column;
+            const unsigned to_row = own_row + row, to_column = own_column + column;
             if (to_row < n && to_column < rows) store_float(out, (from + to_column) * n + to_row, type, value);
         });
     }
@@ -84,10 +108,11 @@ static __device__ __forceinline__ void moe_tile(const void *w, const void *x, fl
         ActivationFeed<F, S> activations(x, segments, [&](unsigned line) { return lines[line].input; });
         Results<F, S> results;
         add_tile<F, S>(lds, results, weights, activations, 0, segments);
+        const unsigned own_row = first_row + results.first_row(), own_column = results.first_column();
         results.each([&](unsigned row, unsigned column, float value) {
-            const unsigned to_row = first_row + row;
-            if (to_row < n && column < group.count) {
-                const PlannedLine line = lines[column];
+            const unsigned to_row = own_row + row;
+            if (to_row < n && own_column + column < group.count) {
+                const PlannedLine line = lines[own_column + column];
                 out[static_cast<size_t>(line.output) * n + to_row] = line.scale * value;
             }
         });
