@@ -260,18 +260,22 @@ template <class F, unsigned COLUMNS>
 static __device__ __forceinline__ void vec(const Weights &weights, const void *x, unsigned segments, unsigned columns,
                                            int type) {
     constexpr unsigned ROWS = VecShape<COLUMNS>::ROWS;
-    unsigned group = blockIdx.x, matrix = 0;
+    unsigned group = blockIdx.x, n = weights.rows[0];
+    const void *w = weights.of[0], *bias = weights.bias[0];
+    void *out = weights.out[0];
+    // Chosen by conditions: for a variable index nvcc copies the argument to local memory first.
+    bool later = true;
 #pragma unroll
-    for (unsigned i = 0; i + 1 < MOST_WEIGHTS; ++i) {
-        const unsigned groups = (weights.rows[i] + ROWS - 1) / ROWS;
-        if (matrix != i || group < groups) continue;
-        group -= groups;
-        matrix = i + 1;
+    for (unsigned i = 1; i < MOST_WEIGHTS; ++i) {
+        const unsigned groups = (weights.rows[i - 1] + ROWS - 1) / ROWS;
+        later = later && group >= groups;
+        group -= later ? groups : 0;
+        n = later ? weights.rows[i] : n;
+        w = later ? weights.of[i] : w;
+        bias = later ? weights.bias[i] : bias;
+        out = later ? weights.out[i] : out;
     }
-    const unsigned n = weights.rows[matrix];
-    void *out = weights.out[matrix];
-    const void *bias = weights.bias[matrix];
-    multiply_rows<F, COLUMNS, ROWS>(weights.of[matrix], 0, x, 0, group, n, segments, columns,
+    multiply_rows<F, COLUMNS, ROWS>(w, 0, x, 0, group, n, segments, columns,
                                     [&](unsigned row, unsigned column, float value) {
                                         // As the product and the addition round, one after the other.
                                         if (bias) value = round_float(value, type) + load_float(bias, row, type);
