@@ -2,8 +2,8 @@
 //!
 //! [`QRocmStorage`] holds the blocks as they lie in a GGUF file, followed by zeros: kernels that walk a row in steps
 //! of [`MATRIX_ROW_PADDING`] elements may read past the last row. `types.rs` says which kernel serves which type;
-//! `product.rs` chooses among them for a matrix product, `together.rs` makes one launch of several, `experts.rs` runs mixtures of experts, `quantize.rs` makes blocks.
-//! `lookup.rs` turns blocks into numbers. Bytes reach the device through the page-locked buffers of `staging.rs`.
+//! `product.rs` chooses among them for a matrix product, `together.rs` makes one launch of several, `experts.rs` runs mixtures
+//! of experts, `quantize.rs` makes blocks. `lookup.rs` turns blocks into numbers. Bytes reach the device through the page-locked buffers of `staging.rs`.
 use super::{GgmlDType, GgmlType, QStorage, QTensor};
 use crate::rocm_backend::{RocmBuffer, Stretch};
 use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};

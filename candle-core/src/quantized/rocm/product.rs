@@ -2,7 +2,7 @@
 //!
 //! | weights | activations | kernel |
 //! | --- | --- | --- |
-//! | quantized | 1 to 8 rows | own `vec`: a warp for each row of the weights, activations in int8 |
+//! | quantized | 1 to 8 rows | own `vec`: a workgroup for each few rows of the weights, activations in int8 |
 //! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
 //! | quantized | hundreds, where tile.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
