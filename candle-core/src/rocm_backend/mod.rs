@@ -42,7 +42,7 @@ mod indexing;
 mod kernel_cache;
 mod kind;
 mod launch;
-mod matmul;
+pub(crate) mod matmul;
 mod operations;
 mod random;
 mod reduce;

@@ -162,12 +162,17 @@ fn few_rows() -> Result<()> {
     Ok(())
 }
 
-/// Enough tiles for the large one, whole and with edges.
+/// Enough tiles for the large ones, of matrix cores and (more of them) of multiply-adds, whole and with edges.
 #[test]
 fn many_tiles() -> Result<()> {
     let device = rocm()?;
     for dtype in MULTIPLIED {
-        for (batches, m, n, layout) in [(100, 128, 128, 1), (25, 250, 250, 0)] {
+        for (batches, m, n, layout) in [
+            (100, 128, 128, 1),
+            (25, 250, 250, 0),
+            (256, 128, 128, 0),
+            (64, 250, 250, 1),
+        ] {
             let a = matrix(0, (batches, m, 40), normal_numbers(1), dtype)?;
             let b = matrix(layout, (batches, 40, n), normal_numbers(2), dtype)?;
             check(&device, &a, &b, &format!("{dtype:?}, {batches} of {m}x{n}"))?;

@@ -3,7 +3,8 @@
 //
 //   gemm_flat_<t>, gemm_small_<t>, gemm_large_<t>   tiles on matrix cores (gemm/cores.h, gemm/tiles.h), where the target
 //                                                   has them for <t>
-//   gemm_<t>                                        tiles by FMA (gemm/fma.h), on every target
+//   gemm_fma_flat_<t>, and _small_, _middle_, _large_   tiles by fused multiply-adds (gemm/fma.h, gemm/fma_tiles.h), where it
+//                                                   has none; of f64 the small one
 //   gemm_join_<t>                                   adds the parts of a product whose k was cut into several
 //   gemv_k<r>_<t>                                   up to r = 1, 2, 4 or 8 rows, B's columns contiguous (gemm/vector.h)
 //   gemv_n_<t>                                      up to 8 rows, B's rows contiguous (the same)
@@ -35,7 +36,7 @@ static __device__ __forceinline__ void join(const Sum<T> *parts, T *out, uint64_
 
 // Kernels of their own: one would take the registers of 8 rows for every number of them.
 #define GEMV_K(T, NAME, ROWS) \
-    ENTRY_POINT(gemv_k##ROWS##_##NAME)(const T *a, const T *b, T *c, GemmArgs args) { gemv_k<T, ROWS>(a, b, c, args); }
+    ENTRY_POINT(gemv_k##ROWS##_##NAME)(const T *a, const T *b, T *c, GemmArgs args) { gemv_k<T, T, ROWS>(a, b, c, args); }
 
 // At least two waves a SIMD means at most 256 registers: then the compiler has CDNA's matrix cores work on vector registers
 // and does not move the sums to accumulation registers and back.
@@ -46,8 +47,15 @@ static __device__ __forceinline__ void join(const Sum<T> *parts, T *out, uint64_
         gemm_on_cores<T, TILE>(a, b, c, args);                                                           \
     }
 
+#define BY_FMA(T, NAME)                                                \
+    BY_FMA_BY(T, NAME, flat, FLAT) BY_FMA_BY(T, NAME, small, SMALL)    \
+    BY_FMA_BY(T, NAME, middle, MIDDLE) BY_FMA_BY(T, NAME, large, LARGE)
+#define BY_FMA_BY(T, NAME, tile, TILE)                                                                               \
+    extern "C" __global__ void FMA_BOUNDS gemm_fma_##tile##_##NAME(const T *a, const T *b, void *c, GemmArgs args) { \
+        multiply_add::gemm<T, T, multiply_add::TILE, false>(a, b, c, args);                                          \
+    }
+
 #define ENTRY_POINTS(T, NAME)                                                                       \
-    ENTRY_POINT(gemm_##NAME)(const T *a, const T *b, void *c, GemmArgs args) { gemm<T>(a, b, c, args); } \
     ENTRY_POINT(gemm_join_##NAME)(const Sum<T> *parts, T *out, uint64_t elements, uint32_t splits) { \
         join<T>(parts, out, elements, splits);                                                      \
     }                                                                                               \
@@ -64,8 +72,14 @@ ENTRY_POINTS(bf16, bf16)
 #if defined(MATRIX_CORES)
 ON_CORES(f16, f16)
 ON_CORES(bf16, bf16)
+#else
+BY_FMA(f16, f16)
+BY_FMA(bf16, bf16)
 #endif
 #if defined(MATRIX_CORES_MFMA)
 ON_CORES(float, f32)
 ON_CORES(double, f64)
+#else
+BY_FMA(float, f32)
+BY_FMA_BY(double, f64, small, SMALL)
 #endif

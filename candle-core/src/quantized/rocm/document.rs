@@ -25,11 +25,11 @@ const PATHS: &[Column] = &[
     }),
     ("1 to 8 rows", |t| match (t.own, t.dense) {
         (Some(name), _) => kernel(Some(format!("vec_{name}_<columns>"))),
-        _ => "matmul, `dense_vec`".into(),
+        _ => "matmul, `gemv_k`".into(),
     }),
     ("more rows", |t| match (t.own, t.dense) {
         (Some(name), _) => format!("`tile_{name}`, `tile_large_{name}`"),
-        _ => "matmul, `dense_tile`".into(),
+        _ => "matmul, `gemm_fma`".into(),
     }),
     ("experts", |t| match t.own {
         Some(name) => format!("`moe_{name}`, `moe_tile_{name}`"),
@@ -95,8 +95,8 @@ pub fn quantized_document() -> String {
          dimensions are taken.\n\n\
          {paths}\n\
          Block: elements / bytes. `<columns>` is 1, 2, 4 or {MOST_VECTOR_ROWS}. F32, F16 and BF16 weights go to the \
-         dense product where the activations have their type, else to the named kernel, which converts as it loads; more \
-         than 64 rows of f32 activations have the weights widened first, up to 256 MiB of them. `QMatMul` keeps F16 and BF16 \
+         dense product where the activations have their type, else to the named kernels, which convert as they load; on CDNA, \
+         whose matrix cores multiply f32, more than 64 rows of f32 have the weights widened first, up to 256 MiB of them. `QMatMul` keeps F16 and BF16 \
          weights as they are, where candle's other backends make them f32. \
          `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
          fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \

@@ -6,7 +6,8 @@
 //!
 //! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
 //! that the weights are read and unpacked once for all of a tile.
-use super::own::{activation_bytes, Activations, DENSE_TILE, MOST_GRID_Y, WARPS, WORKGROUP};
+use super::dense::EXPERTS_TILE;
+use super::own::{activation_bytes, Activations, MOST_GRID_Y, WARPS, WORKGROUP};
 use super::tile::{crossover, Tile, MOST_K, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
@@ -95,7 +96,7 @@ impl Plan {
         }
         let tile = match row.own {
             Some(_) => &SMALL,
-            None => &DENSE_TILE,
+            None => &EXPERTS_TILE,
         };
         let sorted = match self.takes_tiles(device, row.own.is_some()) {
             true => Some(self.sort(device, tile, &out)?),

@@ -1,4 +1,4 @@
-//! Launches of our own product kernels: candle-kernels/src/hip/quantized/{product,tile,dense,quantize}.hip.
+//! Launches of our own product kernels: candle-kernels/src/hip/quantized/{product,tile,quantize}.hip.
 //!
 //! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
 //! and give f32, f16 and bf16 without a conversion in between.
@@ -6,7 +6,7 @@ use super::tile::Tile;
 use super::types;
 use super::QRocmStorage;
 use crate::backend::BackendStorage;
-use crate::rocm_backend::{kernel_suffix, kernels, Launch, RocmBuffer, RocmError, Stretch};
+use crate::rocm_backend::{kernels, RocmBuffer, RocmError, Stretch};
 use crate::{DType, Result, RocmDevice, RocmStorage};
 use candle_hip::{DevicePtr, KernelArg};
 use std::sync::Arc;
@@ -23,15 +23,6 @@ const ACTIVATION_WARPS: u32 = 8;
 const BLOCKS_OF_WARP: usize = 4;
 /// `WARPS` of product.hip and dense.hip: of a workgroup.
 pub(super) const WARPS: u32 = 4;
-/// `VEC_ROWS` of dense.hip: rows of dense weights of a warp.
-const VEC_ROWS: usize = 2;
-/// `TILE` and `TILE_THREADS` of dense.hip.
-pub(super) static DENSE_TILE: Tile = Tile {
-    kernel: "dense_tile",
-    rows: 64,
-    columns: 64,
-    threads: 256,
-};
 /// The most rows of activations of the vector kernels.
 pub(super) const MOST_VECTOR_ROWS: usize = 8;
 /// The longest rows of quantized products: the vector kernels count a row's bytes, 40 for 32 activations, in 32 bits.
@@ -321,48 +312,9 @@ fn vector(
     unsafe { launch.run() }
 }
 
-/// The product with dense weights of another type than the activations'; the result in the type of the activations.
-pub(super) fn dense(
-    w: &QRocmStorage,
-    weights: DType,
-    p: &Product,
-    x: DevicePtr,
-    dtype: DType,
-) -> Result<RocmStorage> {
-    let op = "quantized matmul";
-    let out = RocmStorage::uninit(w.device(), p.rows * p.n, dtype)?;
-    let vector = p.rows <= MOST_VECTOR_ROWS;
-    let kernel = match vector {
-        true => "dense_vec",
-        false => DENSE_TILE.kernel,
-    };
-    let (w_name, x_name) = (kernel_suffix(weights, op)?, kernel_suffix(dtype, op)?);
-    let launch = w
-        .device()
-        .launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;
-    let launch = launch.arg(w.ptr()).arg(x).arg(out.ptr_at(0));
-    let launch = launch
-        .int("rows of the weights", p.n)?
-        .int("k", p.k)?
-        .int("rows", p.rows)?;
-    let launch = match vector {
-        true => vector_geometry(launch, p)?,
-        false => DENSE_TILE.geometry(launch, p),
-    };
-    // SAFETY: `p` was checked against the weights, x holds rows × k elements of its type, the result rows × n.
-    unsafe { launch.run() }?;
-    Ok(out)
-}
-
-/// Grid and workgroup of the vector kernels of dense weights.
-fn vector_geometry<'a>(launch: Launch<'a>, p: &Product) -> Result<Launch<'a>> {
-    Ok(launch
-        .groups(p.n.div_ceil(WARPS as usize * VEC_ROWS))?
-        .block(WORKGROUP))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::dense::EXPERTS_TILE;
     use super::*;
 
     /// What host and device share stands in both languages.
@@ -407,8 +359,6 @@ mod tests {
         for text in [&product, &dense] {
             holds(text, "WARPS", WARPS);
         }
-        holds(&dense, "TILE", DENSE_TILE.rows as u32);
-        holds(&dense, "COLUMNS", MOST_VECTOR_ROWS as u32);
-        holds(&dense, "VEC_ROWS", VEC_ROWS as u32);
+        holds(&dense, "TILE", EXPERTS_TILE.rows as u32);
     }
 }

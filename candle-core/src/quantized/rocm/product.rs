@@ -6,8 +6,8 @@
 //! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
 //! | quantized | hundreds, where tile.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
-//! | F16, BF16 | more than 64 rows of f32 | weights widened, then the dense product |
-//! | F32, F16, BF16 | of another type | own `dense_vec` and `dense_tile`: no converted copy |
+//! | F16, BF16 | more than 64 rows of f32, on CDNA | weights widened, then the dense product |
+//! | F32, F16, BF16 | of another type | the dense product of two types: no converted copy |
 //! | quantized, rows that are no whole blocks | any | weights dequantized, then the dense product |
 //!
 //! Activations and results are f32, f16 or bf16, without a conversion before or after.
@@ -19,6 +19,7 @@
 //! the row before it.
 //!
 //! "Rows" of activations are the columns of the translated kernels, which see the product transposed.
+use super::dense;
 use super::large;
 use super::own::{self, Product, MOST_GRID_Y};
 use super::types::{self, ByColumns, MOST_VECTOR_COLUMNS};
@@ -113,9 +114,9 @@ fn dispatch(w: &QRocmStorage, p: &Product, x: &RocmStorage, l: &Layout) -> Resul
         if dtype == x.dtype() {
             return matmul(x, l, &w.data.storage, p);
         }
-        return match large::widening_pays(p, x.dtype()) {
+        return match large::widening_pays(w.device(), p, x.dtype()) {
             true => dequantized(w, p, x, l),
-            false => own::dense(w, dtype, p, x_ptr, x.dtype()),
+            false => dense::product(w, dtype, p, x_ptr, x.dtype()),
         };
     }
     // A tensor's rows are whole blocks; storage that was handed shapes of its own may not be.

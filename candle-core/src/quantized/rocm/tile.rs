@@ -201,11 +201,6 @@ impl Tile {
         unsafe { launch.geometry(join.grid, [gemm::THREADS, 1, 1]).run() }
     }
 
-    pub(super) fn geometry<'a>(&self, launch: Launch<'a>, p: &Product) -> Launch<'a> {
-        let (rows, columns) = self.counts(p);
-        self.grid(launch, rows, columns)
-    }
-
     /// A grid of tiles; the kernels step over columns beyond HIP's smallest limit.
     pub(super) fn grid<'a>(&self, launch: Launch<'a>, rows: usize, columns: usize) -> Launch<'a> {
         let grid = [rows as u32, columns.min(MOST_GRID_Y) as u32, 1];

@@ -16,6 +16,7 @@ mod choice;
 mod own;
 
 pub(super) use blas::Blas;
+pub(crate) use own::{launch, plan};
 
 /// `C[b, m, n] = A[b, m, k] × B[b, k, n]`, all in one type, C contiguous.
 struct Product {

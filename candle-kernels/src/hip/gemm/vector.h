@@ -26,21 +26,23 @@ constexpr unsigned GEMV_K8_HALVES_AHEAD = 1;
 #else
 constexpr unsigned GEMV_K8_HALVES_AHEAD = 2;
 #endif
-template <class T, unsigned ROWS>
-constexpr unsigned GEMV_K_AHEAD = sizeof(T) == 4   ? (ROWS <= 2 ? 2 : 1)
-                                  : sizeof(T) == 2 ? (ROWS == 1 ? 2 : ROWS == 8 ? GEMV_K8_HALVES_AHEAD : 1)
-                                                   : 1;
+template <class A, class B, unsigned ROWS>
+constexpr unsigned GEMV_K_AHEAD = sizeof(A) < sizeof(B) ? 1
+                                  : sizeof(B) == 4      ? (ROWS <= 2 ? 2 : 1)
+                                  : sizeof(B) == 2      ? (ROWS == 1 ? 2 : ROWS == 8 ? GEMV_K8_HALVES_AHEAD : 1)
+                                                        : 1;
 
-/// As many elements as one 16-byte load brings.
-template <class T> struct alignas(16) Chunk {
-    static constexpr unsigned SIZE = 16 / sizeof(T);
+/// Elements that a lane takes of A and of B at a time.
+template <class T, unsigned SIZE> struct alignas(16) Chunk {
     T element[SIZE];
 };
+/// As many as one 16-byte load brings of the narrower type.
+template <class A, class B> constexpr unsigned CHUNK = 16 / (sizeof(A) < sizeof(B) ? sizeof(A) : sizeof(B));
 
 /// True when every row of A and column of B can be read in whole chunks.
-template <class T> static __device__ __forceinline__ bool chunks_align(const T *a, const T *b, const GemmArgs &args) {
-    const int64_t strides = args.a_row | args.a_batch | args.b_col | args.b_batch;
-    const uint64_t bytes = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | strides * sizeof(T);
+template <class A, class B> static __device__ __forceinline__ bool chunks_align(const A *a, const B *b, const GemmArgs &args) {
+    const int64_t of_a = (args.a_row | args.a_batch) * sizeof(A), of_b = (args.b_col | args.b_batch) * sizeof(B);
+    const uint64_t bytes = reinterpret_cast<uintptr_t>(a) | reinterpret_cast<uintptr_t>(b) | of_a | of_b;
     return args.a_col == 1 && args.b_row == 1 && bytes % 16 == 0;
 }
 
@@ -64,76 +66,78 @@ static __device__ __forceinline__ A spread_sums(const A (&shares)[COUNT], unsign
 }
 
 /// ROWS >= m: rows beyond m repeat the last one and are not stored, nor are columns beyond n. `args.splits` of the
-/// workgroup's warps, a power of two, share a group of columns and take turns along k.
-template <class T, unsigned ROWS>
-static __device__ __forceinline__ void gemv_k(const T *a, const T *b, T *c, const GemmArgs &args) {
-    constexpr unsigned COLUMNS = GEMV_K_COLUMNS, AHEAD = GEMV_K_AHEAD<T, ROWS>;
+/// workgroup's warps, a power of two, share a group of columns and take turns along k. C has the type of A.
+template <class A, class B, unsigned ROWS>
+static __device__ __forceinline__ void gemv_k(const A *a, const B *b, A *c, const GemmArgs &args) {
+    typedef Sum<A> S;
+    constexpr unsigned COLUMNS = GEMV_K_COLUMNS, AHEAD = GEMV_K_AHEAD<A, B, ROWS>, SIZE = CHUNK<A, B>;
     constexpr unsigned SUMS = ROWS * COLUMNS, OF_LANE = WARP / SUMS;
     static_assert(SUMS <= WARP, "a lane for each");
-    __shared__ Sum<T> parts[GEMV_WARPS][SUMS];
+    __shared__ S parts[GEMV_WARPS][SUMS];
     const unsigned lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     const unsigned sharing = args.splits, lanes = sharing * WARP, first = warp % sharing * WARP + lane;
     const unsigned groups = (args.n + COLUMNS - 1) / COLUMNS, at_once = GEMV_WARPS / sharing;
-    const unsigned chunks = chunks_align(a, b, args) ? args.k / Chunk<T>::SIZE : 0;
+    const unsigned chunks = chunks_align(a, b, args) ? args.k / SIZE : 0;
 
     for (unsigned batch = blockIdx.z; batch < args.batches; batch += gridDim.z) {
         for (unsigned first_group = blockIdx.x * at_once; first_group < groups; first_group += gridDim.x * at_once) {
             const unsigned column = (first_group + warp / sharing) * COLUMNS;
-            const T *a_row[ROWS], *b_column[COLUMNS];
+            const A *a_row[ROWS];
+            const B *b_column[COLUMNS];
 #pragma unroll
             for (unsigned r = 0; r < ROWS; ++r) a_row[r] = a + batch * args.a_batch + min(r, args.m - 1) * args.a_row;
 #pragma unroll
             for (unsigned j = 0; j < COLUMNS; ++j)
                 b_column[j] = b + batch * args.b_batch + min(column + j, args.n - 1) * args.b_col;
 
-            Sum<T> sums[SUMS] = {};
+            S sums[SUMS] = {};
             const auto step = [&](unsigned i, auto count) {
                 constexpr unsigned COUNT = decltype(count)::COUNT;
-                Chunk<T> right[COUNT][COLUMNS];
+                Chunk<B, SIZE> right[COUNT][COLUMNS];
 #pragma unroll
                 for (unsigned u = 0; u < COUNT; ++u)
 #pragma unroll
                     for (unsigned j = 0; j < COLUMNS; ++j)
-                        right[u][j] = reinterpret_cast<const Chunk<T> *>(b_column[j])[i + u * lanes];
+                        right[u][j] = reinterpret_cast<const Chunk<B, SIZE> *>(b_column[j])[i + u * lanes];
 #pragma unroll
                 for (unsigned u = 0; u < COUNT; ++u)
 #pragma unroll
                     for (unsigned r = 0; r < ROWS; ++r) {
-                        const Chunk<T> left = reinterpret_cast<const Chunk<T> *>(a_row[r])[i + u * lanes];
+                        const Chunk<A, SIZE> left = reinterpret_cast<const Chunk<A, SIZE> *>(a_row[r])[i + u * lanes];
 #pragma unroll
                         for (unsigned j = 0; j < COLUMNS; ++j)
 #pragma unroll
-                            for (unsigned e = 0; e < Chunk<T>::SIZE; ++e)
+                            for (unsigned e = 0; e < SIZE; ++e)
                                 sums[r * COLUMNS + j] +=
-                                    static_cast<Sum<T>>(left.element[e]) * static_cast<Sum<T>>(right[u][j].element[e]);
+                                    static_cast<S>(left.element[e]) * static_cast<S>(right[u][j].element[e]);
                     }
             };
             unsigned i = first;
             for (; i + (AHEAD - 1) * lanes < chunks; i += AHEAD * lanes) step(i, Steps<AHEAD>());
             if constexpr (AHEAD > 1)
                 for (; i < chunks; i += lanes) step(i, Steps<1>());
-            for (i = chunks * Chunk<T>::SIZE + first; i < args.k; i += lanes) {
-                Sum<T> right[COLUMNS];
+            for (i = chunks * SIZE + first; i < args.k; i += lanes) {
+                S right[COLUMNS];
 #pragma unroll
-                for (unsigned j = 0; j < COLUMNS; ++j) right[j] = static_cast<Sum<T>>(b_column[j][i * args.b_row]);
+                for (unsigned j = 0; j < COLUMNS; ++j) right[j] = static_cast<S>(b_column[j][i * args.b_row]);
 #pragma unroll
                 for (unsigned r = 0; r < ROWS; ++r) {
-                    const Sum<T> left = static_cast<Sum<T>>(a_row[r][i * args.a_col]);
+                    const S left = static_cast<S>(a_row[r][i * args.a_col]);
 #pragma unroll
                     for (unsigned j = 0; j < COLUMNS; ++j) sums[r * COLUMNS + j] += left * right[j];
                 }
             }
 
-            const Sum<T> sum = spread_sums(sums, lane);
+            const S sum = spread_sums(sums, lane);
             if (lane % OF_LANE == 0) parts[warp][lane / OF_LANE] = sum;
             __syncthreads();
             for (unsigned t = threadIdx.x; t < at_once * SUMS; t += THREADS) {
                 const unsigned from = t / SUMS * sharing, which = t % SUMS;
                 const unsigned row = which / COLUMNS, to = (first_group + t / SUMS) * COLUMNS + which % COLUMNS;
-                Sum<T> total = parts[from][which];
+                S total = parts[from][which];
                 for (unsigned w = 1; w < sharing; ++w) total += parts[from + w][which];
                 if (row < args.m && to < args.n)
-                    c[batch * args.c_batch + row * args.c_row + to * args.c_col] = static_cast<T>(total);
+                    c[batch * args.c_batch + row * args.c_row + to * args.c_col] = static_cast<A>(total);
             }
             __syncthreads();
         }

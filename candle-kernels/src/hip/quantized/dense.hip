@@ -1,99 +1,24 @@
 // Products of activations with dense weights [n, k] whose type differs from theirs, without a converted copy of
-// either. The host side is candle-core/src/quantized/rocm/own.rs.
+// either; and mixtures of experts. The host side is candle-core/src/quantized/rocm/{dense,experts}.rs.
 //
-//   dense_vec_<w>_<x>    up to 8 rows of activations: a warp for each two rows of the weights
-//   dense_tile_<w>_<x>   any number: tiles of 64 x 64 through LDS
-//   dense_moe_<w>_<x>    each row of activations with the weights of one expert (see experts.h)
+//   gemv_k<r>_<w>_<x>        up to r = 1, 2, 4 or 8 rows of activations (gemm/vector.h)
+//   gemm_fma_flat_<w>_<x>, and _middle_, _large_   any number, by tiles (gemm/fma.h)
+//   dense_moe_<w>_<x>        each row of activations with the weights of one expert (see experts.h)
 //   dense_moe_tile_<w>_<x>   the same by tiles, each of the rows that one expert multiplies
-//   moe_plan_<x>         sorts a mixture's tasks by expert for the tiles, here and in tile.hip
+//   moe_plan_<x>             sorts a mixture's tasks by expert for the tiles, here and in tile.hip
 //
 // <w> and <x> are f32, f16, bf16; sums are f32, results [rows, n] in the activations' type.
-#include "portable.h"
 #include "experts.h"
+#include "../gemm/fma.h"
+#include "../gemm/vector.h"
 
-constexpr unsigned WARPS = 4;               // of a workgroup of vec and moe
-constexpr unsigned VEC_ROWS = 2;            // rows of the weights of a warp of vec; of moe one
-constexpr unsigned COLUMNS = 8;             // most rows of activations of dense_vec
+constexpr unsigned WARPS = 4;               // of a workgroup of dense_moe, each with a row of the weights
 constexpr unsigned TILE = 64;               // rows of either operand in a tile
 constexpr unsigned DEPTH = 16;              // steps along k that lie in LDS at a time
 constexpr unsigned PER_THREAD = 4;
 constexpr unsigned TILE_THREADS = TILE / PER_THREAD * (TILE / PER_THREAD);
 constexpr unsigned PADDED = TILE + 4;       // keeps 16-byte alignment and moves successive k to other banks
 constexpr size_t NO_ROW = ~size_t(0);       // a line of a tile beyond its operand
-
-/// As many elements as a lane takes at a time: one or two 16-byte loads.
-constexpr unsigned CHUNK = 8;
-template <class T> struct alignas(16) Chunk {
-    T element[CHUNK];
-};
-
-/// The products of VEC_ROWS rows of weights, from `first` on, with up to MOST rows of activations.
-template <unsigned MOST, class W, class X>
-static __device__ __forceinline__ void vec_rows(const W *w, const X *x, X *out, unsigned first, unsigned n, unsigned k,
-                                                unsigned rows) {
-    const W *weights[VEC_ROWS];
-    const X *activations[MOST];
-    float sums[VEC_ROWS][MOST] = {};
-    // Rows beyond the last repeat it and are not stored.
-#pragma unroll
-    for (unsigned r = 0; r < VEC_ROWS; ++r) weights[r] = w + static_cast<size_t>(min(first + r, n - 1)) * k;
-#pragma unroll
-    for (unsigned c = 0; c < MOST; ++c) activations[c] = x + static_cast<size_t>(min(c, rows - 1)) * k;
-
-    const uint64_t addresses = reinterpret_cast<uintptr_t>(w) | reinterpret_cast<uintptr_t>(x);
-    const bool aligned = addresses % 16 == 0 && k % CHUNK == 0;
-    const unsigned chunks = aligned ? k / CHUNK : 0;
-#pragma unroll 2
-    for (unsigned i = threadIdx.x; i < chunks; i += WARP) {
-        Chunk<W> left[VEC_ROWS];
-#pragma unroll
-        for (unsigned r = 0; r < VEC_ROWS; ++r) left[r] = reinterpret_cast<const Chunk<W> *>(weights[r])[i];
-#pragma unroll
-        for (unsigned c = 0; c < MOST; ++c) {
-            const Chunk<X> right = reinterpret_cast<const Chunk<X> *>(activations[c])[i];
-#pragma unroll
-            for (unsigned e = 0; e < CHUNK; ++e) {
-#pragma unroll
-                for (unsigned r = 0; r < VEC_ROWS; ++r)
-                    sums[r][c] += static_cast<float>(left[r].element[e]) * static_cast<float>(right.element[e]);
-            }
-        }
-    }
-    if (!aligned) {
-        for (unsigned i = threadIdx.x; i < k; i += WARP) {
-#pragma unroll
-            for (unsigned r = 0; r < VEC_ROWS; ++r) {
-                const float weight = static_cast<float>(weights[r][i]);
-#pragma unroll
-                for (unsigned c = 0; c < MOST; ++c) sums[r][c] += weight * static_cast<float>(activations[c][i]);
-            }
-        }
-    }
-#pragma unroll
-    for (unsigned r = 0; r < VEC_ROWS; ++r) {
-#pragma unroll
-        for (unsigned c = 0; c < MOST; ++c) {
-            const float sum = warp_sum(sums[r][c]);
-            const bool wanted = first + r < n && c < rows && threadIdx.x == 0;
-            if (wanted) out[static_cast<size_t>(c) * n + first + r] = static_cast<X>(sum);
-        }
-    }
-}
-
-template <class W, class X>
-static __device__ __forceinline__ void vec(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
-    const unsigned first = (blockIdx.x * WARPS + threadIdx.y) * VEC_ROWS;
-    if (first >= n) return;
-    if (rows == 1) {
-        vec_rows<1>(w, x, out, first, n, k, rows);
-    } else if (rows == 2) {
-        vec_rows<2>(w, x, out, first, n, k, rows);
-    } else if (rows <= 4) {
-        vec_rows<4>(w, x, out, first, n, k, rows);
-    } else {
-        vec_rows<COLUMNS>(w, x, out, first, n, k, rows);
-    }
-}
 
 /// Copies DEPTH steps of TILE lines into LDS, transposed and widened. `row(line)` is the line's row of `from`, or
 /// NO_ROW: zeros, as beyond k.
@@ -146,32 +71,20 @@ static __device__ __forceinline__ void multiply_tile(Pieces &pieces, const W *w,
     }
 }
 
-template <class W, class X>
-static __device__ __forceinline__ void tile(const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {
-    __shared__ Pieces pieces;
-    const unsigned first_row = blockIdx.x * TILE;
-    for (unsigned first_column = blockIdx.y * TILE; first_column < rows; first_column += gridDim.y * TILE) {
-        multiply_tile(
-            pieces, w, x, [&](unsigned line) { return first_row + line < n ? size_t(first_row + line) : NO_ROW; },
-            [&](unsigned line) { return first_column + line < rows ? size_t(first_column + line) : NO_ROW; }, k,
-            [&](unsigned row, unsigned column, float value) {
-                const unsigned to_row = first_row + row, to_column = first_column + column;
-                if (to_row < n && to_column < rows) {
-                    out[static_cast<size_t>(to_column) * n + to_row] = static_cast<X>(value);
-                }
-            });
+#define GEMV_K(w_name, W, x_name, X, ROWS)                                                                       \
+    extern "C" __global__ __launch_bounds__(THREADS) void gemv_k##ROWS##_##w_name##_##x_name(const X *x, const W *w, \
+                                                                                             X *out, GemmArgs args) { \
+        gemv_k<X, W, ROWS>(x, w, out, args);                                                                     \
     }
-}
-
-#define DENSE(w_name, W, x_name, X)                                                                        \
-    extern "C" __global__ __launch_bounds__(WARP *WARPS) void dense_vec_##w_name##_##x_name(               \
-        const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {                           \
-        vec(w, x, out, n, k, rows);                                                                        \
-    }                                                                                                      \
-    extern "C" __global__ __launch_bounds__(TILE_THREADS) void dense_tile_##w_name##_##x_name(             \
-        const W *w, const X *x, X *out, unsigned n, unsigned k, unsigned rows) {                           \
-        tile(w, x, out, n, k, rows);                                                                       \
+#define GEMM(w_name, W, x_name, X, tile, TILE)                                                                   \
+    extern "C" __global__ FMA_BOUNDS void gemm_fma_##tile##_##w_name##_##x_name(const X *x, const W *w, void *out, \
+                                                                                GemmArgs args) {                 \
+        multiply_add::gemm<X, W, multiply_add::TILE, true>(x, w, out, args);                                                       \
     }
+#define DENSE(w_name, W, x_name, X)                                                                              \
+    GEMV_K(w_name, W, x_name, X, 1) GEMV_K(w_name, W, x_name, X, 2) GEMV_K(w_name, W, x_name, X, 4)              \
+    GEMV_K(w_name, W, x_name, X, 8) GEMM(w_name, W, x_name, X, flat, FLAT)                                       \
+    GEMM(w_name, W, x_name, X, middle, MIDDLE) GEMM(w_name, W, x_name, X, large, LARGE)
 DENSE(f32, float, f16, f16)
 DENSE(f32, float, bf16, bf16)
 DENSE(f16, f16, f32, float)

@@ -7,16 +7,16 @@
 //! | prefix | for | a workgroup makes |
 //! | --- | --- | --- |
 //! | `gemm_flat`, `gemm_small`, `gemm_large` | targets with matrix cores for the type | a tile of `src/hip/gemm/tiles.h` |
-//! | `gemm` | anything | a tile of 64 x 64 |
+//! | `gemm_fma_flat`, `gemm_fma_small`, `gemm_fma_middle`, `gemm_fma_large` | the others (f64: small) | a tile of `src/hip/gemm/fma_tiles.h` |
 //! | `gemv_k1`, `gemv_k2`, `gemv_k4`, `gemv_k8` | m up to that number, B's columns contiguous (weights `[n,k]`) | [`GEMV_K_COLUMNS`] columns for each of the groups that its warps form |
 //! | `gemv_n` | m <= [`GEMV_ROWS`], B's rows contiguous | [`GEMV_N_COLUMNS`] columns |
 //!
 //! A product with few tiles and a long k is cut along k: C is then room for the parts ([`Plan::parts`]), which
-//! `gemm_join_<type>` adds. `k = 0` writes zeros. With `m`, `n` or `batches` 0 there is nothing to launch.
+//! `gemm_join_<type>` adds. A and B of two types: [`Tiles::OfTwoTypes`]. `k = 0` writes zeros. With `m`, `n` or `batches` 0 there is nothing to launch.
 
 mod tiles;
 
-pub use tiles::on_cores;
+pub use tiles::Tiles;
 
 /// Threads of a workgroup; `THREADS` of gemm/args.h.
 pub const THREADS: u32 = 256;
@@ -116,6 +116,8 @@ pub struct Plan {
     pub swap: bool,
     /// The argument after the three pointers.
     pub args: Args,
+    /// C takes the sums as they are, whatever the type of the operands ([`Plan::leaving_sums`]).
+    sums: bool,
 }
 
 /// A product that is computed in parts: what C has to be instead, and the launch after it.
@@ -132,6 +134,16 @@ pub struct Parts {
 }
 
 impl Plan {
+    /// The same product of tiles, C in the type of the sums: f32 for f16 and bf16.
+    pub fn leaving_sums(mut self) -> Self {
+        if self.parts().is_none() {
+            // Parts are left so, and one part of two, as long as all of k, is the whole; nobody is launched for the other.
+            (self.args.splits, self.args.split_depth) = (2, self.args.k);
+            self.sums = true;
+        }
+        self
+    }
+
     /// What there is to do besides when k is cut. C then is contiguous: [`Problem::plan`] cuts nothing else.
     pub fn parts(&self) -> Option<Parts> {
         let Args {
@@ -142,7 +154,7 @@ impl Plan {
             ..
         } = self.args;
         let elements = m as usize * n as usize * batches as usize;
-        let cut = splits > 1 && !self.prefix.starts_with("gemv");
+        let cut = splits > 1 && !self.sums && !self.prefix.starts_with("gemv");
         cut.then(|| Parts::of(elements, splits as usize))
     }
 }
@@ -184,12 +196,12 @@ fn warps_that_share(n: u32, k: u32, batches: u32) -> u32 {
 }
 
 impl Problem {
-    /// The launch for this product; `None` when C has no element. `on_cores`: what [`on_cores`] says of device and type.
+    /// The launch for this product; `None` when C has no element. `tiles`: what [`Tiles::of`] says of device and type.
     /// Sizes beyond 2^32 - 1, and more tiles or batches than a grid has, are an error.
     ///
     /// # Errors
     /// A size beyond 2^32 - 1, or more tiles or batches than a grid has.
-    pub fn plan(&self, on_cores: bool) -> Result<Option<Plan>, SizeError> {
+    pub fn plan(&self, tiles: Tiles) -> Result<Option<Plan>, SizeError> {
         let size = |value: usize| u32::try_from(value).map_err(|_| SizeError { size: value });
         let (m, n, k, batches) = (
             size(self.m)?,
@@ -201,7 +213,7 @@ impl Problem {
             return Ok(None);
         }
         // C^T = B^T * A^T: the short side becomes m.
-        let swap = self.n <= GEMV_ROWS && self.n < self.m;
+        let swap = self.n <= GEMV_ROWS && self.n < self.m && tiles != Tiles::OfTwoTypes;
         let (a, b, c, m, n) = match swap {
             false => (self.a, self.b, self.c, m, n),
             true => (
@@ -236,7 +248,7 @@ impl Problem {
             split_depth: k,
         };
         let (prefix, grid) = if m as usize > GEMV_ROWS {
-            let cut = tiles::cut(on_cores, (m, n, k), batches);
+            let cut = tiles::cut(tiles, (m, n, k), batches);
             let dense =
                 c.column == 1 && c.row == i64::from(n) && self.c.batch == c.row * i64::from(m);
             if dense {
@@ -268,6 +280,7 @@ impl Problem {
             block: [THREADS, 1, 1],
             swap,
             args,
+            sums: false,
         }))
     }
 }
@@ -326,7 +339,7 @@ mod tests {
 
     #[test]
     fn few_rows_go_to_gemv_by_layout() {
-        let plan = linear(1, 4096, 4096).plan(true).unwrap().unwrap();
+        let plan = linear(1, 4096, 4096).plan(Tiles::OnCores).unwrap().unwrap();
         assert_eq!(
             (plan.prefix, plan.grid, plan.swap),
             ("gemv_k1", [512, 1, 1], false)
@@ -336,12 +349,12 @@ mod tests {
             b: row_major(4096),
             ..linear(8, 4096, 64)
         }
-        .plan(true)
+        .plan(Tiles::OnCores)
         .unwrap()
         .unwrap();
         assert_eq!((plan.prefix, plan.grid), ("gemv_n", [64, 1, 1]));
-        let plan = linear(9, 65, 64).plan(false).unwrap().unwrap();
-        assert_eq!((plan.prefix, plan.grid), ("gemm", [2, 1, 1]));
+        let plan = linear(9, 65, 64).plan(Tiles::ByFma).unwrap().unwrap();
+        assert_eq!((plan.prefix, plan.grid), ("gemm_fma_small", [2, 1, 1]));
     }
 
     #[test]
@@ -360,14 +373,14 @@ mod tests {
     fn steps_that_are_never_taken_do_not_matter() {
         let mut one = linear(1, 4096, 4096);
         (one.a.row, one.a.batch, one.b.batch) = (1, 1, 1);
-        let args = one.plan(true).unwrap().unwrap().args;
+        let args = one.plan(Tiles::OnCores).unwrap().unwrap().args;
         assert_eq!((args.a.row, args.a.batch, args.b.batch), (0, 0, 0));
         assert_eq!((args.a.column, args.b.row, args.b.column), (1, 1, 4096));
     }
 
     #[test]
     fn few_columns_are_computed_transposed() {
-        let plan = linear(1000, 3, 7).plan(true).unwrap().unwrap();
+        let plan = linear(1000, 3, 7).plan(Tiles::OnCores).unwrap().unwrap();
         assert!(plan.swap);
         assert_eq!(
             (plan.args.m, plan.args.n, plan.prefix),
@@ -386,14 +399,14 @@ mod tests {
 
     #[test]
     fn empty_results_launch_nothing_and_empty_sums_do() {
-        assert_eq!(linear(0, 4, 4).plan(true).unwrap(), None);
-        assert!(linear(4, 4, 0).plan(true).unwrap().is_some());
+        assert_eq!(linear(0, 4, 4).plan(Tiles::OnCores).unwrap(), None);
+        assert!(linear(4, 4, 0).plan(Tiles::OnCores).unwrap().is_some());
     }
 
     #[test]
     fn sizes_beyond_32_bits_are_refused() {
         assert_eq!(
-            linear(1 << 32, 1, 1).plan(true).unwrap_err(),
+            linear(1 << 32, 1, 1).plan(Tiles::OnCores).unwrap_err(),
             SizeError { size: 1 << 32 }
         );
     }
@@ -404,7 +417,7 @@ mod tests {
             batches: 140_000,
             ..linear(9, 9, 8)
         };
-        let plan = many.plan(true).unwrap().unwrap();
+        let plan = many.plan(Tiles::OnCores).unwrap().unwrap();
         assert_eq!((plan.prefix, plan.grid), ("gemm_small", [1, 3, 65_535]));
         assert_eq!(plan.parts(), None);
     }
@@ -413,7 +426,7 @@ mod tests {
     fn long_sums_come_in_parts() {
         let mut long = linear(64, 64, 4096);
         long.c.batch = 64 * 64;
-        let plan = long.plan(true).unwrap().unwrap();
+        let plan = long.plan(Tiles::OnCores).unwrap().unwrap();
         assert_eq!((plan.grid, plan.args.split_depth), ([1, 8, 1], 512));
         let parts = plan.parts().unwrap();
         assert_eq!(
@@ -423,7 +436,7 @@ mod tests {
         assert_eq!(parts.grid, [16, 1, 1]);
         // C with gaps: the parts would not lie side by side.
         long.c.row = 70;
-        assert_eq!(long.plan(true).unwrap().unwrap().parts(), None);
+        assert_eq!(long.plan(Tiles::OnCores).unwrap().unwrap().parts(), None);
     }
 
     /// The constants that device and host share stand in both languages.
@@ -436,7 +449,6 @@ mod tests {
         );
         for (name, value) in [
             ("THREADS", THREADS),
-            ("TILE", 64),
             ("GEMV_ROWS", GEMV_ROWS as u32),
             ("GEMV_K_COLUMNS", GEMV_K_COLUMNS),
             ("GEMV_N_COLUMNS", GEMV_N_COLUMNS),
