@@ -1,8 +1,10 @@
-//! Weights of any type and size: a stretch of random numbers, quantized once on the CPU and repeated.
+//! Weights of any type and size: a stretch of random numbers, the same in each run, quantized once on the CPU and repeated.
 
 use anyhow::{Context, Result};
 use candle_core::quantized::{GgmlDType, QStorage, QTensor};
 use candle_core::{Device, Shape, Tensor};
+use rand::{rngs::StdRng, SeedableRng};
+use rand_distr::{Distribution, Normal};
 use std::borrow::Cow;
 
 /// Elements that are really quantized: whole rows of blocks for every type, and quick on one core even for k-quants.
@@ -46,13 +48,18 @@ pub fn is_dense(dtype: GgmlDType) -> bool {
     matches!(dtype, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16)
 }
 
+/// Normal numbers.
+fn stretch(seed: u64, deviation: f32, count: usize) -> Result<Vec<f32>> {
+    let normal = Normal::new(0f32, deviation)?;
+    let numbers = StdRng::seed_from_u64(seed);
+    Ok(normal.sample_iter(numbers).take(count).collect())
+}
+
 /// Normal numbers in f32 on the CPU: a stretch of random ones, repeated. Its length is odd, so that rows differ.
 pub fn normal(deviation: f32, shape: impl Into<Shape>) -> Result<Tensor> {
     let shape = shape.into();
     let elements = shape.elem_count();
-    let stretch = (STRETCH - 1).min(elements);
-    let stretch = Tensor::randn(0f32, deviation, stretch, &Device::Cpu)?;
-    let mut values: Vec<f32> = stretch.to_vec1()?;
+    let mut values = stretch(1, deviation, (STRETCH - 1).min(elements))?;
     values.reserve(elements.saturating_sub(values.len()));
     while values.len() < elements {
         let more = values.len().min(elements - values.len());
@@ -70,7 +77,7 @@ pub struct Blocks {
 impl Blocks {
     /// Normal with a standard deviation that keeps the products of rows of thousands near one.
     pub fn new(dtype: GgmlDType) -> Result<Self> {
-        let values = Tensor::randn(0f32, 0.02, STRETCH, &Device::Cpu)?;
+        let values = Tensor::new(stretch(2, 0.02, STRETCH)?, &Device::Cpu)?;
         let stretch = QTensor::quantize(&values, dtype)?.data()?.into_owned();
         Ok(Self { dtype, stretch })
     }
