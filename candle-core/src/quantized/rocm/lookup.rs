@@ -1,13 +1,15 @@
 //! Dequantization and rows by index: the CPU's values, bit for bit (candle-kernels/src/hip/quantized/lookup.hip).
-use super::own::{float_type, SEGMENT};
+use super::own::float_type;
 use super::{bytes_of, types, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::rocm_backend::{cast_elements, kernels, FaultyOp};
 use crate::{DType, Layout, Result, RocmStorage};
 use candle_hip::DevicePtr;
 
-/// Work-items of a workgroup, each of which writes [`SEGMENT`] elements.
+/// Work-items of a workgroup: `WARPS` of lookup.hip, of 32 lanes each.
 const THREADS: u32 = 256;
+/// Elements that a workgroup writes at a time, or in two (`LANE_GROUPS` of lookup.hip).
+const ELEMENTS_OF_GROUP: usize = 64 * THREADS as usize;
 /// The kernels stride over the grid: more workgroups than any GPU holds gain nothing.
 const MOST_GROUPS: usize = 1 << 16;
 
@@ -106,9 +108,9 @@ impl QRocmStorage {
             )
         }
         let out = RocmStorage::uninit(self.device(), rows.count * rows.len, dtype)?;
-        let row_segments = rows.len / SEGMENT;
-        let segments = rows.count * row_segments;
-        if segments == 0 {
+        let row_blocks = rows.len / self.dtype.block_size();
+        let blocks = rows.count * row_blocks;
+        if blocks == 0 {
             return Ok(out);
         }
         let launch = self
@@ -118,15 +120,16 @@ impl QRocmStorage {
             .arg(self.ptr())
             .arg(rows.ids)
             .arg(out.ptr_at(0))
-            .arg(row_segments)
-            .arg(segments);
+            .arg(row_blocks)
+            .arg(blocks);
         let launch = launch
             .int("rows", rows.of)?
             .arg(self.device().fault_report(FaultyOp::Embedding)?)
             .arg(float_type(dtype)?);
-        let groups = segments.div_ceil(THREADS as usize).min(MOST_GROUPS);
+        let groups = (rows.count * rows.len).div_ceil(ELEMENTS_OF_GROUP);
+        let groups = groups.min(MOST_GROUPS);
         // SAFETY: the storage holds `of` rows, checked by the callers; ids are checked by the kernel; the result holds
-        // every segment that is written.
+        // every block that is written.
         unsafe { launch.groups(groups)?.block([THREADS, 1, 1]).run() }?;
         Ok(out)
     }
