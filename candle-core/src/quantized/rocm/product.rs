@@ -307,6 +307,7 @@ fn mul_mat(w: &QRocmStorage, p: &Product, x: DevicePtr, tile: types::Tiled) -> R
 /// The unit tests of quantized/cuda.rs, with its numbers: the translated kernels compute them on AMD too.
 #[cfg(test)]
 mod tests {
+    use super::super::tile;
     use super::*;
     use crate::backend::BackendDevice;
     use crate::RocmDevice;
@@ -395,6 +396,28 @@ mod tests {
                 "row {row}, column {column}"
             );
         }
+        Ok(())
+    }
+
+    /// Rows whose bytes the kernels cannot count are refused before anything is allocated or launched.
+    #[test]
+    fn rows_that_are_too_long_are_refused() -> Result<()> {
+        let (w, x) = operands(256, 1.)?;
+        let refused = |outcome: Result<RocmStorage>, kernel: &str, k: usize| {
+            let text = outcome.expect_err("too long").to_string();
+            for part in [kernel, &format!("k is {k}, more than")] {
+                assert!(text.contains(part), "{part}: {text}");
+            }
+        };
+        let k = (1 << 31) + 32;
+        let p = Product { rows: 1, n: 1, k };
+        let product = own::product_by(None, &w, "q4_0", &p, x.ptr_at(0), DType::F32);
+        refused(product, "quantize_activations", k);
+        let k = (1 << 24) + 32;
+        let p = Product { rows: 9, n: 1, k };
+        // SAFETY: it is refused.
+        let product = unsafe { tile::SMALL.multiply(&w, "q4_0", &p, x.ptr_at(0), &x) };
+        refused(product.map(|()| x), "tile_q4_0", k);
         Ok(())
     }
 
