@@ -32,9 +32,8 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     // The steps one by one, not as a graph. No other thread reads the environment here.
     std::env::set_var("CANDLE_ROCM_GRAPHS", "0");
     let device = Device::new_rocm(0)?;
-    // Norm of the sum; q, k and v; heads; attention, its result in int8, output; norm of the sum; gate and up; their product;
-    // down.
-    let llama = 10;
+    // Norm of the sum; q, k and v; heads; attention; output; norm of the sum; gate and up; their product; down.
+    let llama = 9;
     let architectures = [
         ("llama", llama),
         // With biases, added where the products are.

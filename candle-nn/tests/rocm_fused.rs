@@ -487,6 +487,81 @@ fn a_cache_grows_and_its_clones_part() -> Result<()> {
     case.step(&mut cache, &mut held, 1, 300)
 }
 
+/// Products of what attention leaves are those of a copy, which they convert themselves: whether one kernel writes the result or
+/// joins the pieces of the context, and where heads are no whole segments and nothing is left.
+#[test]
+fn attention_leaves_its_result_in_int8() -> Result<()> {
+    let device = rocm()?;
+    let of = |batch, heads, key_heads, width, dtype| Case {
+        batch,
+        heads,
+        key_heads,
+        width,
+        rotary: 32,
+        ..llama(dtype)
+    };
+    let mut cases: Vec<_> = DTYPES.into_iter().map(llama).collect();
+    cases.extend([
+        of(2, 3, 3, 96, DType::F32),
+        of(3, 2, 1, 32, DType::BF16),
+        // On matrix cores where there are any.
+        of(1, 16, 2, 64, DType::F16),
+        of(1, 6, 2, 80, DType::F16),
+        // A row of whole segments, of heads that are not.
+        of(1, 2, 2, 48, DType::F32),
+    ]);
+    for case in cases {
+        let k = case.heads * case.width;
+        let quantized = |weights: &Tensor, dtype| {
+            QMatMul::from_qtensor(QTensor::quantize_onto(weights, dtype, &device)?)
+        };
+        // Each integer times its scale by itself; and the sums of both halves of a segment.
+        let identity = Tensor::eye(k, DType::F32, &Device::Cpu)?;
+        let mut weights = vec![
+            quantized(&identity, GgmlDType::Q8_0)?,
+            quantized(&numbers(&[24, k], 1)?, GgmlDType::Q4_1)?,
+        ];
+        if k.is_multiple_of(256) {
+            weights.push(quantized(&numbers(&[24, k], 2)?, GgmlDType::Q2K)?);
+        }
+        let bits = |x: &Tensor| wide(x)?.flatten_all()?.to_vec1::<f64>();
+        let same = |x: &Tensor, what: &str| -> Result<()> {
+            let copy = x.to_device(&Device::Cpu)?.to_device(&device)?;
+            for w in &weights {
+                let (found, expected) = (bits(&w.forward(x)?)?, bits(&w.forward(&copy)?)?);
+                assert!(expected.iter().any(|x| *x != 0.0));
+                assert_eq!(found, expected, "{what}, {k} of {:?}", case.dtype);
+            }
+            Ok(())
+        };
+        let (cos, sin) = case.angles()?;
+        let (cos, sin) = (cos.to_device(&device)?, sin.to_device(&device)?);
+        let rotary = Rotary::new(&cos, &sin, true);
+        let mut cache = CachedAttention::new();
+        // A segment in three of zeros, the others from large to tiny.
+        let scale = |i: usize| ((i / 32 + 1) % 3) as f32 * 0.5f32.powi((i / 96 % 6) as i32);
+        let scales = Tensor::from_iter((0..k).map(scale), &Device::Cpu)?;
+        let scales = scales.narrow(0, 0, case.key_heads * case.width)?;
+        let scales = scales.reshape((1, case.key_heads, 1, case.width))?;
+        for (seed, count) in [20, 1, 300, 1].into_iter().enumerate() {
+            let [q, k, v] = case.tokens(count, seed as u64)?;
+            let v = wide(&v)?.broadcast_mul(&scales.to_dtype(DType::F64)?)?;
+            let v = there(&v, case.dtype)?;
+            let (q, k) = (there(&q, case.dtype)?, there(&k, case.dtype)?);
+            let at = cache.len();
+            let out = cache.forward(&q, &k, &v, &rotary, at, None)?;
+            same(&out, &format!("{count} tokens at {at}"))?;
+            if count == 1 {
+                // What is left ends with the elements.
+                let ones = Tensor::ones((case.batch, 1, 7), case.dtype, &device)?;
+                out.slice_set(&ones, 2, 3)?;
+                same(&out, "with other elements")?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn what_does_not_fit_is_an_error() -> Result<()> {
     let case = llama(DType::F32);

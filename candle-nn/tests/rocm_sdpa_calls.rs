@@ -1,8 +1,10 @@
 //! What fused attention asks of the HIP runtime: a decoding step reads keys and values where the cache has them, while the
 //! same from products and softmax copies them for each group of heads. The counters are the process's, so this file holds
 //! one test. Under the emulator's `HIP_EMULATOR_PROFILE=FILE` it also shows what the kernels of both do.
+use candle::quantized::{GgmlDType, QMatMul, QTensor};
 use candle::rocm_backend::hip::{counters, Counters};
-use candle::{DType, Device, Result, Tensor};
+use candle::{DType, Device, Module, Result, Tensor};
+use candle_nn::fused::{CachedAttention, Rotary};
 
 /// Positions that the cache has room for.
 const ROOM: usize = 2048;
@@ -24,9 +26,54 @@ fn composed(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
     candle_nn::ops::softmax_last_dim(&scores)?.matmul(&repeated(v)?)
 }
 
+/// Heads are placed, attention runs in one piece or in several that are joined, and the product of its result, which is there in
+/// int8, is a launch: after one that converts it if heads are no whole segments.
+fn a_product_of_the_result(device: &Device) -> Result<()> {
+    for (width, converting) in [(64, 0), (80, 1)] {
+        let k = 2 * width;
+        let weights = Tensor::rand(-1f32, 1f32, (8, k), &Device::Cpu)?;
+        let weights = QTensor::quantize_onto(&weights, GgmlDType::Q8_0, device)?;
+        let weights = QMatMul::from_qtensor(weights)?;
+        for batch in [1, 3] {
+            let numbers = |heads, positions| {
+                Tensor::rand(-1f32, 1f32, (batch, heads, positions, width), device)
+            };
+            let angles = Tensor::rand(-1f32, 1f32, (400, 16), device)?;
+            let rotary = Rotary::new(&angles, &angles, false);
+            let mut cache = CachedAttention::new();
+            // The first token of each asks HIP for memory and grows the cache.
+            for (tokens, attention) in [(9, 0), (1, 0), (1, 1), (300, 0), (1, 0), (1, 2)] {
+                let (q, k, v) = (
+                    numbers(2, tokens)?,
+                    numbers(1, tokens)?,
+                    numbers(1, tokens)?,
+                );
+                let before = counters();
+                let out = cache.forward(&q, &k, &v, &rotary, cache.len(), None)?;
+                weights.forward(&out)?;
+                if attention == 0 {
+                    continue;
+                }
+                let expected = Counters {
+                    launches: 1 + attention + converting + 1,
+                    ..Counters::default()
+                };
+                assert_eq!(
+                    counters().since(&before),
+                    expected,
+                    "{batch} x 2 heads of {width}, {} positions",
+                    cache.len()
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_decoding_step_launches_and_nothing_else() -> Result<()> {
     let device = Device::new_rocm(0)?;
+    a_product_of_the_result(&device)?;
     let numbers = |heads, positions| {
         Tensor::rand(-1f32, 1f32, (1, heads, positions, WIDTH), &device)?.to_dtype(DType::F16)
     };

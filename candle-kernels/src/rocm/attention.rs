@@ -8,7 +8,8 @@
 //!
 //! The first two take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
 //! in `out` unless the context is split; then it is in `partials`, from where `attention_combine` takes it with
-//! `(partials, out, splits, value_width)`.
+//! `(partials, out, splits, value_width, int8, heads)`. Whichever writes the result leaves it in int8 as well where there is
+//! [room](Args::int8) for that.
 
 /// Warps of a workgroup of `attention_rows`; `WARPS` of rows.hip.
 pub const WARPS: u32 = 4;
@@ -32,6 +33,8 @@ const LEAST_TILE_ROWS: u64 = 5;
 const WORKGROUPS_PER_UNIT: u64 = 4;
 /// A piece of the context is not shorter than this, or starting and joining it costs more than it does.
 const LEAST_SPLIT_KEYS: u32 = WARPS * WARP_KEYS;
+/// Elements that share a scale in int8; `SEGMENT` of quantized/activations.h.
+const SEGMENT: u32 = 32;
 /// HIP limits a grid to 2^32 - 1 threads along x.
 const MOST_WORKGROUPS: u64 = u32::MAX as u64 / 256;
 
@@ -57,7 +60,7 @@ pub struct Strides {
     pub position: i64,
 }
 
-/// `AttentionArgs` of attention.h, byte for byte: 160 bytes without padding.
+/// `AttentionArgs` of attention.h, byte for byte: 168 bytes without padding.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Args {
@@ -98,6 +101,9 @@ pub struct Args {
     /// Address of a u32 on the device: how many keys there are before those of the queries. `keys` are then the most that
     /// there can be. 0 where `keys` are all.
     pub past: u64,
+    /// Address of room for the result in int8, whose rows are the heads of a query side by side, or 0 where it is not wanted.
+    /// Only for plans that [leave](Plan::leaves_int8) it.
+    pub int8: u64,
 }
 
 /// What the choice depends on about the card.
@@ -168,6 +174,20 @@ pub struct Plan {
     pub args: Args,
     /// Numbers of f32 that `partials` has to hold; 0 when the context is not split.
     pub partials: usize,
+}
+
+impl Plan {
+    /// Whether the kernel that writes the result can leave it in int8 too: one query, whose heads are the row of a product,
+    /// and of heads in whole segments. `attention_tiles` cannot.
+    pub fn leaves_int8(&self) -> bool {
+        let Args {
+            queries,
+            value_width,
+            splits,
+            ..
+        } = self.args;
+        queries == 1 && value_width.is_multiple_of(SEGMENT) && (splits > 1 || !self.tiles)
+    }
 }
 
 /// An attention that no kernel computes; the message names the size and the limit.
@@ -281,6 +301,7 @@ impl Problem {
             scale,
             cap,
             past: self.past,
+            int8: 0,
         };
         let partials = match splits {
             1 => 0,
@@ -333,7 +354,7 @@ mod tests {
 
     #[test]
     fn args_have_the_kernels_layout() {
-        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4 + 8);
+        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4 + 2 * 8);
         assert_eq!(std::mem::align_of::<Args>(), 8);
     }
 
@@ -372,6 +393,32 @@ mod tests {
             ..prompt
         };
         assert_eq!(exact.plan(&CARD).unwrap().suffix, "4_2");
+    }
+
+    /// Of decoding and whole segments, but for a context in one piece on matrix cores.
+    #[test]
+    fn results_in_int8() {
+        let leaves = |problem: Problem| problem.plan(&CARD).unwrap().leaves_int8();
+        assert!(leaves(problem()));
+        let short = Problem {
+            keys: 100,
+            ..problem()
+        };
+        assert!(leaves(short));
+        let of_tiles = Problem { group: 8, ..short };
+        assert!(!leaves(of_tiles));
+        assert!(leaves(Problem {
+            keys: 1000,
+            ..of_tiles
+        }));
+        assert!(!leaves(Problem {
+            queries: 2,
+            ..problem()
+        }));
+        assert!(!leaves(Problem {
+            value_width: 80,
+            ..problem()
+        }));
     }
 
     #[test]

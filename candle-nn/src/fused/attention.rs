@@ -212,13 +212,8 @@ impl CachedAttention {
         self.unfollow();
         let room = self.room_for(k, rotary.cos.dim(0)?)?;
         let places = (position, self.len);
-        let q = place((q, k, v), rotary, &room.kv, places)?;
-        let end = self.len + new;
-        let held = |which| room.kv.get(which)?.narrow(2, 0, end);
-        let (k, v) = (held(0)?, held(1)?);
-        let scale = 1.0 / (width as f32).sqrt();
-        let out = crate::ops::sdpa(&q, &k, &v, mask, mask.is_none(), scale, 1.0)?;
-        self.len = end;
+        let out = attend((q, k, v), rotary, &room.kv, places, mask)?;
+        self.len += new;
         out.transpose(1, 2)?.reshape((batch, new, heads * width))
     }
 
@@ -233,7 +228,7 @@ impl CachedAttention {
         mask: Option<&Tensor>,
         follow: Arc<super::recorded::Follow>,
     ) -> Result<Tensor> {
-        use crate::rocm::fused::{AttendToPast, Place};
+        use crate::rocm::fused::{Attend, Place};
         let (batch, heads, new, width) = q.dims4()?;
         let Some(room) = self.room.clone().filter(|room| room.suits(k)) else {
             candle::bail!(
@@ -261,9 +256,10 @@ impl CachedAttention {
             past: Some(&follow.on_device),
         };
         let q = place.heads((q, k, v))?;
-        let attend = AttendToPast {
-            past: &follow.on_device,
+        let attend = Attend {
+            mask: None,
             scale: 1.0 / (width as f32).sqrt(),
+            past: Some(&follow.on_device),
         };
         let (k, v) = (room.kv.get(0)?, room.kv.get(1)?);
         let out = q.apply_op3_no_bwd(&k, &v, &attend)?;
@@ -272,16 +268,17 @@ impl CachedAttention {
     }
 }
 
-/// Writes rotated keys and plain values into `kv`; rotated queries are the result. `places` are the positions of the first
-/// query: among the angles, and in `kv`.
+/// Writes rotated keys and plain values into `kv`; the result is the attention of the rotated queries to what is there then.
+/// `places` are the positions of the first query: among the angles, and in `kv`.
 #[cfg(feature = "rocm")]
-fn place(
+fn attend(
     heads: (&Tensor, &Tensor, &Tensor),
     rotary: &Rotary<'_>,
     kv: &Tensor,
     (position, at): (usize, usize),
+    mask: Option<&Tensor>,
 ) -> Result<Tensor> {
-    use crate::rocm::fused::Place;
+    use crate::rocm::fused::{Attend, Place};
     let place = Place {
         rotary,
         position,
@@ -289,15 +286,24 @@ fn place(
         at,
         past: None,
     };
-    place.heads(heads)
+    let q = place.heads(heads)?;
+    let (_, _, new, width) = q.dims4()?;
+    let held = |which| kv.get(which)?.narrow(2, 0, at + new);
+    let attend = Attend {
+        mask,
+        scale: 1.0 / (width as f32).sqrt(),
+        past: None,
+    };
+    q.apply_op3_no_bwd(&held(0)?, &held(1)?, &attend)
 }
 
 #[cfg(not(feature = "rocm"))]
-fn place(
+fn attend(
     (q, ..): (&Tensor, &Tensor, &Tensor),
     _: &Rotary<'_>,
     _: &Tensor,
     _: (usize, usize),
+    _: Option<&Tensor>,
 ) -> Result<Tensor> {
     candle::bail!(
         "cached attention is for rocm, the queries are on {:?}",

@@ -1,5 +1,6 @@
 //! `candle_nn::ops::sdpa` on AMD GPUs.
 use candle::backend::BackendStorage;
+use candle::quantized::rocm::Int8Rows;
 use candle::rocm_backend::hip::{DevicePtr, KernelArg};
 use candle::rocm_backend::kernel_suffix;
 use candle::rocm_backend::kernels::{self, attention as plans};
@@ -130,17 +131,29 @@ pub(crate) fn sdpa(
     v: (&RocmStorage, &Layout),
     scores: &Scores<'_>,
 ) -> Result<(RocmStorage, Shape)> {
-    sdpa_with_past(q, k, v, scores, DevicePtr::NULL)
+    attention(q, k, v, scores, DevicePtr::NULL, false)
 }
 
-/// [`sdpa`] with keys and values that have room for more: `past`, where it is not null, is the address of a u32 on the device,
-/// how many keys there are before those of the queries. What is recorded in a graph so sees more keys at each launch.
-pub(crate) fn sdpa_with_past(
+/// [`sdpa`] for a quantized product of its result, which is left in int8 too where the kernels can (one query, heads in whole
+/// segments), and of keys and values that may have room for more: `past`, where it is not null, is the address of a u32 on the
+/// device, how many keys there are before those of the queries. What is recorded in a graph so sees more keys at each launch.
+pub(crate) fn sdpa_for_product(
+    q: (&RocmStorage, &Layout),
+    k: (&RocmStorage, &Layout),
+    v: (&RocmStorage, &Layout),
+    scores: &Scores<'_>,
+    past: DevicePtr,
+) -> Result<(RocmStorage, Shape)> {
+    attention(q, k, v, scores, past, true)
+}
+
+fn attention(
     (q, q_l): (&RocmStorage, &Layout),
     (k, k_l): (&RocmStorage, &Layout),
     (v, v_l): (&RocmStorage, &Layout),
     scores: &Scores<'_>,
     past: DevicePtr,
+    for_product: bool,
 ) -> Result<(RocmStorage, Shape)> {
     let (batches, heads, queries, width) = q_l.shape().dims4()?;
     let (k_batches, key_heads, keys, k_width) = k_l.shape().dims4()?;
@@ -226,11 +239,17 @@ pub(crate) fn sdpa_with_past(
         wave_size: properties.wave_size,
         compute_units: properties.compute_units,
     };
-    let plan = problem
+    let mut plan = problem
         .plan(&card)
         .map_err(|e| candle::Error::Msg(format!("{OP}: {e}")).bt())?;
 
-    let out = RocmStorage::uninit(device, count, dtype)?;
+    let mut out = RocmStorage::uninit(device, count, dtype)?;
+    let int8 = match for_product && plan.leaves_int8() {
+        true => Int8Rows::for_rows(device, batches, heads * value_width)?,
+        false => None,
+    };
+    let int8_ptr = int8.as_ref().map_or(DevicePtr::NULL, Int8Rows::ptr);
+    plan.args.int8 = int8_ptr.as_raw();
     let pieces = match plan.partials {
         0 => None,
         count => Some(RocmStorage::uninit(device, count, DType::F32)?),
@@ -244,8 +263,8 @@ pub(crate) fn sdpa_with_past(
     let launch = device.launch(module, plan.prefix, suffix, plan.suffix)?;
     let launch = launch.arg(q.ptr).arg(k.ptr).arg(v.ptr).arg(mask_ptr);
     let launch = launch.arg(out.ptr_at(0)).arg(partials).arg(Args(plan.args));
-    // SAFETY: sizes and strides are those of the operands, whose rows are aligned and as long as their width says; `out`
-    // and `partials` have room for what the plan says. All may be released behind the launch.
+    // SAFETY: sizes and strides are those of the operands, whose rows are aligned and as long as their width says; `out`,
+    // `partials` and the int8 rows have room for what the plan says. All may be released behind the launch.
     unsafe { launch.geometry(plan.grid, plan.block).run() }?;
 
     if plan.partials > 0 {
@@ -254,10 +273,16 @@ pub(crate) fn sdpa_with_past(
             .arg(partials)
             .arg(out.ptr_at(0))
             .arg(plan.args.splits)
-            .arg(plan.args.value_width);
+            .arg(plan.args.value_width)
+            .arg(int8_ptr)
+            .arg(plan.args.key_heads * plan.args.group);
         let launch = launch.groups(count / value_width)?.block([COMBINING, 1, 1]);
-        // SAFETY: a workgroup a row of the result; `partials` holds each row's pieces, as the launch before left them.
+        // SAFETY: a workgroup a row of the result; `partials` holds each row's pieces, as the launch before left them; the int8
+        // rows have the heads of a batch entry each.
         unsafe { launch.run() }?;
+    }
+    if let Some(int8) = int8 {
+        int8.keep(&mut out, 0);
     }
     Ok((out, shape))
 }

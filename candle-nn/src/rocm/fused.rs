@@ -1,5 +1,5 @@
 //! [`crate::fused`] on AMD GPUs: candle-kernels' fused.hip.
-use super::attention::{sdpa_with_past, Scores};
+use super::attention::{sdpa_for_product, Scores};
 use crate::fused::{Norms, Rotary};
 use candle::backend::BackendStorage;
 use candle::quantized::rocm::Int8Rows;
@@ -327,14 +327,17 @@ fn pointer_to(past: &Tensor) -> Result<DevicePtr> {
     }
 }
 
-/// Attention to as many of the keys and values, `[batch, heads, capacity, width]`, as there are when the kernel runs: those
-/// before the queries, which `past` counts, and the queries' own.
-pub(crate) struct AttendToPast<'a> {
-    pub(crate) past: &'a Tensor,
+/// Attention of queries to keys and values that are cached, causal or with a mask in place of that. What a product reads of it
+/// is left in int8.
+pub(crate) struct Attend<'a> {
+    pub(crate) mask: Option<&'a Tensor>,
     pub(crate) scale: f32,
+    /// A u32 on the device, how many keys there are before the queries' own when the kernel runs: those of `k` and `v` are then
+    /// the most that there can be.
+    pub(crate) past: Option<&'a Tensor>,
 }
 
-impl CustomOp3 for AttendToPast<'_> {
+impl CustomOp3 for Attend<'_> {
     fn name(&self) -> &'static str {
         "cached-attention"
     }
@@ -361,13 +364,13 @@ impl CustomOp3 for AttendToPast<'_> {
         v_l: &Layout,
     ) -> Result<(RocmStorage, Shape)> {
         let scores = Scores {
-            mask: None,
-            causal: true,
+            mask: self.mask,
+            causal: self.mask.is_none(),
             scale: self.scale,
             softcapping: 1.0,
         };
-        let past = pointer_to(self.past)?;
-        sdpa_with_past((q, q_l), (k, k_l), (v, v_l), &scores, past)
+        let past = self.past.map_or(Ok(DevicePtr::NULL), pointer_to)?;
+        sdpa_for_product((q, q_l), (k, k_l), (v, v_l), &scores, past)
     }
 }
 

@@ -11,7 +11,7 @@
 // softmax gives for it.
 #pragma once
 
-#include "portable.h"
+#include "../quantized/int8_rows.h"
 
 /// Passed by value. Strides count elements; 0 repeats. The last dimension of q, k, v and out lies in steps of 1.
 struct AttentionArgs {
@@ -37,6 +37,9 @@ struct AttentionArgs {
     /// Null, or where it stands how many keys there are before those of the queries: then `keys` is how many there is room
     /// for. What is recorded once (a graph) sees as many keys as there are at each launch.
     const uint32_t *past;
+    /// Null, or where the kernel that writes the result leaves it in int8 as well, the heads of a query side by side as a row.
+    /// There is then one query, and `value_width` is a whole number of segments.
+    void *int8;
 
     /// The arguments of this launch.
     __device__ __forceinline__ AttentionArgs now() const {
@@ -116,4 +119,12 @@ static __device__ __forceinline__ float base_of(float largest) { return largest 
 static __device__ __forceinline__ float *partial_of(const AttentionArgs &args, float *partials, uint64_t row,
                                                     uint32_t split) {
     return partials + (row * args.splits + split) * (args.value_width + 2);
+}
+
+/// Leaves element `i` of head `head` of a query in int8, which a product reads as row number `row`, its `heads` side by side. All
+/// lanes of a warp come, with the elements of a segment.
+static __device__ __forceinline__ void leave_int8(void *int8, uint32_t row, uint32_t head, uint32_t heads, uint32_t width,
+                                                  uint32_t i, float value) {
+    const float values[1] = {value};
+    store_int8<1>(ActivationRow(int8, row, heads * width / SEGMENT), head * width + i, values);
 }

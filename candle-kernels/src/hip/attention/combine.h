@@ -7,10 +7,11 @@
 /// Pieces of the context that are read at once.
 constexpr unsigned PIECES = 8;
 
-/// A workgroup for each row of out; its threads stride over the row. Like the keys, the pieces are joined online: one pass over
-/// them, so that a few are one wait for memory.
+/// A workgroup for each row of out, one of a query's `heads`; its threads stride over the row. Like the keys, the pieces are
+/// joined online: one pass over them, so that a few are one wait for memory.
 template <class T>
-static __device__ __forceinline__ void attention_combine(const float *partials, T *out, uint32_t splits, uint32_t width) {
+static __device__ __forceinline__ void attention_combine(const float *partials, T *out, uint32_t splits, uint32_t width,
+                                                         void *int8, uint32_t heads) {
     const uint64_t row = blockIdx.x;
     const uint32_t stride = width + 2;
     const float *parts = partials + row * splits * stride;
@@ -38,12 +39,14 @@ static __device__ __forceinline__ void attention_combine(const float *partials, 
                 sum = first + p < splits ? fmaf(sums[p], factor, sum) : sum;
             }
         }
-        out[row * width + i] = static_cast<T>(sum / powers);
+        const T value = static_cast<T>(sum / powers);
+        out[row * width + i] = value;
+        if (int8) leave_int8(int8, blockIdx.x / heads, blockIdx.x % heads, heads, width, i, static_cast<float>(value));
     }
 }
 
 #define COMBINE_KERNEL(T, NAME)                                                                                   \
-    extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(const float *partials, T *out,     \
-                                                                               uint32_t splits, uint32_t width) { \
-        attention_combine<T>(partials, out, splits, width);                                                       \
+    extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(                                   \
+        const float *partials, T *out, uint32_t splits, uint32_t width, void *int8, uint32_t heads) {             \
+        attention_combine<T>(partials, out, splits, width, int8, heads);                                          \
     }

@@ -44,14 +44,9 @@ static __device__ __forceinline__ float warp_largest(float value) {
 
 /// Each lane brings a share of eight sums over its octet; lane i of the octet leaves with sum i. Halving what is carried
 /// at each exchange takes seven of them where eight sums one by one would take 24.
-static __device__ __forceinline__ float octet_sums(const float (&shares)[8], unsigned lane) {
-    float four[4], two[2];
-    const bool bit2 = lane & 4, bit1 = lane & 2, bit0 = lane & 1;
-#pragma unroll
-    for (unsigned i = 0; i < 4; ++i)
-        four[i] = chosen(bit2, shares[i + 4], shares[i]) + from_xor<7>(chosen(bit2, shares[i], shares[i + 4]));
-#pragma unroll
-    for (unsigned i = 0; i < 2; ++i)
-        two[i] = chosen(bit1, four[i + 2], four[i]) + from_xor<2>(chosen(bit1, four[i], four[i + 2]));
-    return chosen(bit0, two[1], two[0]) + from_xor<1>(chosen(bit0, two[0], two[1]));
+static __device__ __forceinline__ float octet_sums(float (&shares)[8], unsigned lane) {
+    halve<7, 8>(shares, lane & 4);
+    halve<2, 4>(shares, lane & 2);
+    halve<1, 2>(shares, lane & 1);
+    return shares[0];
 }

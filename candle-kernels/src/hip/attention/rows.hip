@@ -306,8 +306,15 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
                 for (unsigned w = 0; w < sharing; ++w)
                     sum += found[first_warp + w][r][i] * exp2_of(found_largest[first_warp + w][r] - base);
                 sum *= factor;
-                if (args.splits == 1) to[i] = static_cast<T>(sum);
-                else partial[2 + i] = sum;
+                if (args.splits > 1) {
+                    partial[2 + i] = sum;
+                    continue;
+                }
+                const T value = static_cast<T>(sum);
+                to[i] = value;
+                if (args.int8)
+                    leave_int8(args.int8, at.batch, row.head, args.key_heads * args.group, args.value_width, i,
+                               static_cast<float>(value));
             }
             if (args.splits > 1 && threadIdx.x == 0) {
                 partial[0] = largest;
@@ -317,8 +324,15 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
     }
 }
 
+#if defined(__NVCC__)
+// Two workgroups of the kernels for long heads and two rows: left alone, ptxas makes room for three and spills.
+#define ROWS_BOUNDS(CHUNKS, ROWS) __launch_bounds__(WARPS *WARP, (CHUNKS == 4 && ROWS == 2 ? 2 : 0))
+#else
+#define ROWS_BOUNDS(CHUNKS, ROWS) __launch_bounds__(WARPS *WARP)
+#endif
+
 #define ROWS_KERNEL(T, NAME, CHUNKS, ROWS)                                                                        \
-    extern "C" __global__ void __launch_bounds__(WARPS *WARP) attention_rows_##NAME##_##CHUNKS##_##ROWS(          \
+    extern "C" __global__ void ROWS_BOUNDS(CHUNKS, ROWS) attention_rows_##NAME##_##CHUNKS##_##ROWS(               \
         const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
         attention_rows<T, CHUNKS, ROWS>(q, k, v, mask, out, partials, args.now());                                \
     }
