@@ -4,11 +4,11 @@
 //! | --- | --- | --- |
 //! | `attention_rows_<type>_<chunks>_<rows>` | few rows; any number where there are no matrix cores for the type | [`WARPS`] warps of 32 threads |
 //! | `attention_tiles_<type>_<width>` | f16 and bf16 on cards with matrix cores | [`WAVES`] waves, each with 16 rows |
-//! | `attention_combine_<type>`, in both modules | joining the pieces of a split context | a row of the result |
+//! | `attention_combine_<type>`, in both modules | joining the pieces of a split context | a row of the result; y counts batch entries |
 //!
 //! The first two take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
 //! in `out` unless the context is split; then it is in `partials`, from where `attention_combine` takes it with
-//! `(partials, out, splits, value_width, int8, heads)`. Whichever writes the result leaves it in int8 as well where there is
+//! `(partials, out, splits, value_width, int8)`. Whichever writes the result leaves it in int8 as well where there is
 //! [room](Args::int8) for that.
 
 /// Warps of a workgroup of `attention_rows`; `WARPS` of rows.hip.

@@ -274,9 +274,10 @@ fn attention(
             .arg(out.ptr_at(0))
             .arg(plan.args.splits)
             .arg(plan.args.value_width)
-            .arg(int8_ptr)
-            .arg(plan.args.key_heads * plan.args.group);
-        let launch = launch.groups(count / value_width)?.block([COMBINING, 1, 1]);
+            .arg(int8_ptr);
+        // A context is split where there are few rows for a card: they fit a grid.
+        let grid = [(heads * queries) as u32, batches as u32, 1];
+        let launch = launch.geometry(grid, [COMBINING, 1, 1]);
         // SAFETY: a workgroup a row of the result; `partials` holds each row's pieces, as the launch before left them; the int8
         // rows have the heads of a batch entry each.
         unsafe { launch.run() }?;

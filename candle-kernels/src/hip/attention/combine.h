@@ -7,12 +7,13 @@
 /// Pieces of the context that are read at once.
 constexpr unsigned PIECES = 8;
 
-/// A workgroup for each row of out, one of a query's `heads`; its threads stride over the row. Like the keys, the pieces are
-/// joined online: one pass over them, so that a few are one wait for memory.
+/// A workgroup for each row of out, blockIdx.x in batch entry blockIdx.y; its threads stride over the row. Like the keys, the
+/// pieces are joined online: one pass over them, so that a few are one wait for memory. What goes to `int8` are the heads of one
+/// query, where that is not null.
 template <class T>
 static __device__ __forceinline__ void attention_combine(const float *partials, T *out, uint32_t splits, uint32_t width,
-                                                         void *int8, uint32_t heads) {
-    const uint64_t row = blockIdx.x;
+                                                         void *int8) {
+    const uint64_t row = blockIdx.y * gridDim.x + blockIdx.x;
     const uint32_t stride = width + 2;
     const float *parts = partials + row * splits * stride;
     for (uint32_t i = threadIdx.x; i < width; i += blockDim.x) {
@@ -41,12 +42,13 @@ static __device__ __forceinline__ void attention_combine(const float *partials, 
         }
         const T value = static_cast<T>(sum / powers);
         out[row * width + i] = value;
-        if (int8) leave_int8(int8, blockIdx.x / heads, blockIdx.x % heads, heads, width, i, static_cast<float>(value));
+        if (int8) leave_int8(int8, blockIdx.y, blockIdx.x, gridDim.x, width, i, static_cast<float>(value));
     }
 }
 
+// Nothing that is stored is a partial: what is the same for all lanes comes by scalar loads.
 #define COMBINE_KERNEL(T, NAME)                                                                                   \
     extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(                                   \
-        const float *partials, T *out, uint32_t splits, uint32_t width, void *int8, uint32_t heads) {             \
-        attention_combine<T>(partials, out, splits, width, int8, heads);                                          \
+        const float *__restrict__ partials, T *out, uint32_t splits, uint32_t width, void *int8) {                \
+        attention_combine<T>(partials, out, splits, width, int8);                                                 \
     }
