@@ -1,13 +1,15 @@
-//! The table of what is counted. Shapes are those of a 7B model's layers, cut to what the emulator does in a moment: counts
-//! grow with the number of rows, columns and blocks, and the page says for how many they are.
+//! The table of what is counted. Shapes are those of models' layers, where few rows of activations are multiplied cut to what
+//! the emulator does in a moment: counts grow with the number of rows, columns and blocks, and the page says for how many they are.
 use candle::quantized::rocm::{set_product_kernels, ProductKernels};
-use candle::quantized::{GgmlDType, QMatMul, QTensor};
+use candle::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle::{DType, Device, Module, Result, Tensor, D};
 
 /// Weights of a product with few rows of activations: rows and elements of a row.
 pub const VECTOR: (usize, usize) = (64, 4096);
-/// Weights of a product with many.
-pub const TILE: (usize, usize) = (128, 1024);
+/// Weights of a product with many: the queries' of Qwen3-30B-A3B. How tiles share a card depends on how many there are.
+pub const TILE: (usize, usize) = (4096, 2048);
+/// Candle's kernels do the same for each tile, so a part of the rows tells as much.
+const TRANSLATED_TILE: (usize, usize) = (1024, 2048);
 const VECTOR_COLUMNS: [usize; 4] = [1, 2, 4, 8];
 const TILE_COLUMNS: [usize; 3] = [16, 64, 128];
 
@@ -88,27 +90,39 @@ impl Prepared {
 
 /// The product of `columns` rows of activations with weights of a type; without the quantizer, which is a case of its own.
 fn product(dtype: GgmlDType, columns: usize, kernels: ProductKernels) -> Case {
-    let (n, k) = if columns > 8 { TILE } else { VECTOR };
+    let (n, k) = match (columns > 8, kernels) {
+        (false, _) => VECTOR,
+        (true, ProductKernels::Own) => TILE,
+        (true, ProductKernels::Translated) => TRANSLATED_TILE,
+    };
     let by = match kernels {
         ProductKernels::Own => "own",
         ProductKernels::Translated => "translated",
     };
     let name = format!("product {dtype:?} {n}x{k} columns {columns} {by}");
     let case = Case::of(name, move |device| {
-        let weights = numbers((n, k), &Device::Cpu)?;
-        let weights = QTensor::quantize_onto(&weights, dtype, device)?;
-        let weights = QMatMul::from_qtensor(weights)?;
+        let weights = weights(dtype, n, k, device)?;
         let x = numbers((columns, k), device)?;
         Ok(move || weights.forward(&x))
     });
     Case {
         kernels,
         counted: match kernels {
-            ProductKernels::Own => &["vec_", "tile_"],
+            ProductKernels::Own => &["vec_", "tile_", "gemm_join"],
             ProductKernels::Translated => &["mul_mat_"],
         },
         ..case
     }
+}
+
+/// Weights: few rows over and over, since quantizing takes the CPU longer than the product takes the emulator. No count depends on
+/// the values.
+fn weights(dtype: GgmlDType, n: usize, k: usize, device: &Device) -> Result<QMatMul> {
+    let distinct = n.min(64);
+    let rows = QTensor::quantize(&numbers((distinct, k), &Device::Cpu)?, dtype)?;
+    let bytes = rows.data()?.repeat(n / distinct);
+    let storage = QStorage::from_data(bytes.into(), device, dtype)?;
+    QMatMul::from_qtensor(QTensor::new(storage, (n, k))?)
 }
 
 /// Whether candle has a kernel of its own for a product. The tile of Q6K is not used: it has a race in the LDS.

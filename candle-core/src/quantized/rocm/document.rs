@@ -1,7 +1,7 @@
 //! The text of docs/quantized.md, from the table of types.
+use super::crossover::row_of;
 use super::experts::MOST_PLANNED_EXPERTS;
 use super::own::MOST_VECTOR_ROWS;
-use super::tile::row_of;
 use super::types::{QuantizedType, TYPES};
 use super::STAGING_BYTES;
 use candle_kernels::rocm::targets::Family;
@@ -98,10 +98,10 @@ pub fn quantized_document() -> String {
          dense product where the activations have their type, else to the named kernels, which convert as they load; on CDNA, \
          whose matrix cores multiply f32, more than 64 rows of f32 have the weights widened first, up to 256 MiB of them. `QMatMul` keeps F16 and BF16 \
          weights as they are, where candle's other backends make them f32. \
-         `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128, where there are enough of them to \
-         fill the card) multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
-         four int8 elsewhere. Where tiles are few, up to eight workgroups share each: every one takes a part of k, and \
-         `gemm_join` adds them. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
+         `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128), on RDNA 2 also `tile_medium_<type>` (64 × 64), \
+         whichever takes least by a model of the card (crossover.rs), multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
+         four int8 elsewhere. Where tiles leave most of a card idle, up to eight workgroups share each: every one takes a part of \
+         k, and `gemm_join` adds them. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
          weights to bf16 (up to 256 MiB of them) and take the dense product on matrix cores.\n\n\
          - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \
          the activations to int8 in blocks of 32 with an f32 scale: each is off by at most 1/254 of its block's largest, \

@@ -6,9 +6,10 @@
 //!
 //! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
 //! that the weights are read and unpacked once for all of a tile.
+use super::crossover::crossover;
 use super::dense::EXPERTS_TILE;
 use super::own::{activation_bytes, Activations, MOST_GRID_Y, WARPS, WORKGROUP};
-use super::tile::{crossover, Tile, MOST_K, SMALL};
+use super::tile::{Tile, MOST_K, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::quantized::{GgmlDType, QStorage, QTensor};

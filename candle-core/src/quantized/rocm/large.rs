@@ -3,8 +3,8 @@
 //!
 //! bf16, because it has f32's range: f16 would lose weights and activations below 6e-8 and above 65504. Both sides are
 //! rounded by at most 1/512, so each product of two is off by less than 1/255: no more than with activations in int8.
+use super::crossover::crossover;
 use super::own::Product;
-use super::tile::crossover;
 use super::QRocmStorage;
 use crate::backend::BackendStorage;
 use crate::rocm_backend::hip::DevicePtr;

@@ -10,6 +10,7 @@ use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};
 use candle_hip::DevicePtr;
 use std::sync::Arc;
 
+mod crossover;
 mod dense;
 mod document;
 mod experts;

@@ -2,6 +2,7 @@
 //!
 //! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
 //! and give f32, f16 and bf16 without a conversion in between.
+use super::crossover::{crossover, Parts};
 use super::tile::Tile;
 use super::types;
 use super::QRocmStorage;
@@ -201,13 +202,17 @@ pub(super) fn product(
 ) -> Result<RocmStorage> {
     let tile = match p.rows <= MOST_VECTOR_ROWS {
         true => None,
-        false => Some(Tile::of(w.device(), p)),
+        false => Some(crossover(w.device()).choose(units(w.device()), p)),
     };
     let activations = Activations::of(x, start, p.rows, p.k)?;
     multiply(tile, w, name, p, &activations, x.dtype())
 }
 
-/// The product by one of the tiles, whatever else the size would take.
+fn units(device: &RocmDevice) -> usize {
+    device.properties().compute_units as usize
+}
+
+/// The product by one of the tiles, not cut, whatever else the size would take.
 #[cfg(test)]
 pub(super) fn product_by(
     tile: Option<&'static Tile>,
@@ -219,12 +224,13 @@ pub(super) fn product_by(
 ) -> Result<RocmStorage> {
     let buffer = Activations::convert(w.device(), x, dtype, p.rows, p.k)?;
     let buffer = Arc::new(buffer);
+    let tile = tile.map(|tile| (tile, Parts::whole(p)));
     multiply(tile, w, name, p, &Activations { buffer }, dtype)
 }
 
 /// The product by tiles or, without one, by the vector kernel, which takes up to [`MOST_VECTOR_ROWS`] rows.
 fn multiply(
-    tile: Option<&'static Tile>,
+    tile: Option<(&'static Tile, Parts)>,
     w: &QRocmStorage,
     name: &'static str,
     p: &Product,
@@ -233,9 +239,9 @@ fn multiply(
 ) -> Result<RocmStorage> {
     let device = w.device();
     let out = RocmStorage::uninit(device, p.rows * p.n, dtype)?;
-    if let Some(tile) = tile {
+    if let Some((tile, parts)) = tile {
         // SAFETY: as below.
-        unsafe { tile.multiply(w, name, p, x.ptr(), &out) }?;
+        unsafe { tile.multiply(w, name, p, parts, x.ptr(), &out) }?;
         return Ok(out);
     }
     let weights = Weights::default().with(0, w, p.n, &out)?;

@@ -3,8 +3,8 @@
 //! | weights | activations | kernel |
 //! | --- | --- | --- |
 //! | quantized | 1 to 8 rows | own `vec`: a workgroup for each few rows of the weights, activations in int8 |
-//! | quantized | more | own `tile` and `tile_large` (tile.rs chooses), activations in int8 |
-//! | quantized | hundreds, where tile.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
+//! | quantized | more | own `tile`, `tile_medium`, `tile_large` (crossover.rs chooses), activations in int8 |
+//! | quantized | hundreds, where crossover.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
 //! | F16, BF16 | more than 64 rows of f32, on CDNA | weights widened, then the dense product |
 //! | F32, F16, BF16 | of another type | the dense product of two types: no converted copy |
@@ -307,7 +307,7 @@ fn mul_mat(w: &QRocmStorage, p: &Product, x: DevicePtr, tile: types::Tiled) -> R
 /// The unit tests of quantized/cuda.rs, with its numbers: the translated kernels compute them on AMD too.
 #[cfg(test)]
 mod tests {
-    use super::super::tile;
+    use super::super::{crossover::Parts, tile};
     use super::*;
     use crate::backend::BackendDevice;
     use crate::RocmDevice;
@@ -416,7 +416,8 @@ mod tests {
         let k = (1 << 24) + 32;
         let p = Product { rows: 9, n: 1, k };
         // SAFETY: it is refused.
-        let product = unsafe { tile::SMALL.multiply(&w, "q4_0", &p, x.ptr_at(0), &x) };
+        let product =
+            unsafe { tile::SMALL.multiply(&w, "q4_0", &p, Parts::whole(&p), x.ptr_at(0), &x) };
         refused(product.map(|()| x), "tile_q4_0", k);
         Ok(())
     }

@@ -53,6 +53,15 @@ static __device__ __forceinline__ void keep_order() {
 #endif
 }
 
+/// Waits for all reads of the LDS at once: the compiler would before each first use of one. (An instruction has to come right
+/// after: it overlooks a wait that keep_order follows, and adds its own.)
+static __device__ __forceinline__ void await_lds() {
+#if defined(__GFX10__)
+    keep_order();
+    __builtin_amdgcn_s_waitcnt(0xc07f);  // lgkmcnt(0)
+#endif
+}
+
 #if defined(__gfx90a__) || defined(__gfx942__)
 #define QUANTIZED_MATRIX_CORES 1
 

@@ -153,8 +153,8 @@ template <class F, class S> struct Results {
     static constexpr unsigned COLUMN_THREADS = S::THREADS / ROW_THREADS;
     static constexpr unsigned ROWS = S::ROWS / ROW_THREADS;
     static constexpr unsigned COLUMNS = S::COLUMNS / COLUMN_THREADS;
-    /// Whether registers allow for more than one column's operands at a time, and for what makes them into less work.
-    static constexpr bool FEW_COLUMNS = FEW_REGISTERS && COLUMNS <= 4;
+    /// Whether registers allow for all columns' scales and the next column's operands at a time.
+    static constexpr bool FEW_COLUMNS = FEW_REGISTERS && ROWS * COLUMNS <= 32;
     // Side by side a thread's columns have their scales read at once.
     static constexpr unsigned COLUMN_STEP = FEW_COLUMNS ? 1 : COLUMN_THREADS;
 
@@ -168,6 +168,19 @@ template <class F, class S> struct Results {
     static __device__ __forceinline__ unsigned first_row() { return threadIdx.x % ROW_THREADS; }
     static __device__ __forceinline__ unsigned first_column() {
         return threadIdx.x / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
+    }
+
+    /// `to` from successive floats, the first of a multiple of 16 bytes.
+    static __device__ __forceinline__ void load_side_by_side(float (&to)[COLUMNS], const float *from) {
+        struct alignas(16) Four {
+            float value[4];
+        };
+#pragma unroll
+        for (unsigned c = 0; c < COLUMNS; c += 4) {
+            const Four four = *reinterpret_cast<const Four *>(from + c);
+#pragma unroll
+            for (unsigned i = 0; i < 4; ++i) to[c + i] = four.value[i];
+        }
     }
 
     __device__ __forceinline__ void add(const Piece<F, S> &piece) {
@@ -186,14 +199,14 @@ template <class F, class S> struct Results {
         const unsigned word = s * WORDS + half * GROUP_WORDS;
         Quad w[ROWS][QUADS];
         // scale * (product - FLOAT_VALUE) as one multiply-add of -scale * FLOAT_VALUE, which is exact.
-        constexpr bool BIASED = FEW_COLUMNS && !F::WIDE_SCALE;
+        // (With many columns and offsets besides, registers run out.)
+        constexpr bool BIASED = !F::WIDE_SCALE && FEW_REGISTERS && (FEW_COLUMNS || !Scales<F>::OFFSET);
         float scale[ROWS], bias[ROWS], offset[ROWS];
 #pragma unroll
         for (unsigned r = 0; r < ROWS; ++r) {
 #pragma unroll
             for (unsigned i = 0; i < QUADS; ++i) w[r][i] = load_quad(piece.w[row(r)] + word + GROUP_WORDS * i);
             scale[r] = piece.w_scale[s][half][row(r)];
-            if (BIASED) bias[r] = -FLOAT_VALUE * scale[r];
             if (Scales<F>::OFFSET) offset[r] = piece.w_offset[s][half][row(r)];
         }
         float x_scale[COLUMNS], x_total[COLUMNS];
@@ -201,22 +214,37 @@ template <class F, class S> struct Results {
             x_scale[c] = piece.x_scale[s][column(c)];
             x_total[c] = Scales<F>::OFFSET ? piece.x_total[s][half][column(c)] : 0.0f;
         };
+        if (FEW_COLUMNS) {
+            load_side_by_side(x_scale, piece.x_scale[s] + column(0));
+            if (Scales<F>::OFFSET) load_side_by_side(x_total, piece.x_total[s][half] + column(0));
+        }
+        // A column's activations are under way while the one before is multiplied, where a column is finished before the next.
+        Quad x[2][QUADS];
+        const auto load_column = [&](unsigned c) {
 #pragma unroll
-        for (unsigned c = 0; c < COLUMNS; ++c)
-            if (FEW_COLUMNS) load_scales(c);
+            for (unsigned i = 0; i < QUADS; ++i) x[c % 2][i] = load_quad(piece.x[column(c)] + word + GROUP_WORDS * i);
+        };
+        if (FEW_COLUMNS) load_column(0);
 #pragma unroll
         for (unsigned c = 0; c < COLUMNS; ++c) {
-            if (!FEW_COLUMNS) load_scales(c);
-            Quad x[QUADS];
-#pragma unroll
-            for (unsigned i = 0; i < QUADS; ++i) x[i] = load_quad(piece.x[column(c)] + word + GROUP_WORDS * i);
+            if (FEW_COLUMNS) {
+                await_lds();
+                if (c + 1 < COLUMNS) {
+                    load_column(c + 1);
+                    keep_order();
+                }
+            } else {
+                load_scales(c);
+                load_column(c);
+            }
 #pragma unroll
             for (unsigned r = 0; r < ROWS; ++r) {
-                int sum = dot4_from(FLOAT_BITS, w[r][0].word[0], x[0].word[0]);
+                if (BIASED && c == 0) bias[r] = -FLOAT_VALUE * scale[r];
+                int sum = dot4_from(FLOAT_BITS, w[r][0].word[0], x[c % 2][0].word[0]);
 #pragma unroll
                 for (unsigned i = 0; i < QUADS; ++i) {
 #pragma unroll
-                    for (unsigned j = i == 0; j < GROUP_WORDS; ++j) sum = __dp4a(w[r][i].word[j], x[i].word[j], sum);
+                    for (unsigned j = i == 0; j < GROUP_WORDS; ++j) sum = __dp4a(w[r][i].word[j], x[c % 2][i].word[j], sum);
                 }
                 const float product = __int_as_float(sum);
                 // Both round once: large and small tiles give the same bits.

@@ -2,6 +2,7 @@
 // candle-core/src/quantized/rocm/{own,experts}.rs.
 //
 //   tile_<t>         tiles of 64 rows of weights x 32 rows of activations
+//   tile_medium_<t>  of 64 x 64, on RDNA 2
 //   tile_large_<t>   of 128 x 128
 //   moe_tile_<t>     of 64 x 32, the activations being those that one expert multiplies
 //                    (moe_plan of dense.hip sorts them)
@@ -23,6 +24,7 @@ template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
 template <class F> using Large = Shape<128, 128, 256, 2, Scales<F>::OFFSET && F::HALVES == 2 ? 2 : 4, 2, false>;
 #else
 template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
+template <class F> using Medium = Shape<64, 64, 128, 2, 4, 4, true>;
 template <class F> using Large = Shape<128, 128, 256, 2, 4, 4, true>;
 #endif
 
@@ -89,6 +91,12 @@ static __device__ __forceinline__ void tile(const void *w, const void *x, void *
     }
 #define TILES(name, F) TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
 FOR_EACH_FORMAT(TILES)
+
+// RDNA 2 has no matrix cores: there the words that a thread reads from the LDS for a result count.
+#if defined(__GFX10__)
+#define MEDIUM_TILE(name, F) TILE(tile_medium, name, F, Medium)
+FOR_EACH_FORMAT(MEDIUM_TILE)
+#endif
 
 template <class F, class S>
 static __device__ __forceinline__ void moe_tile(const void *w, const void *x, float *out, const Tasks &tasks,
