@@ -52,7 +52,7 @@ static CROSSOVERS: &[Crossover] = &[
     Crossover { families: &[Family::Rdna3], tiles: &[candidate(&SMALL, 791), candidate(&LARGE, 4426)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
     Crossover { families: &[Family::Rdna4], tiles: &[candidate(&SMALL, 758), candidate(&LARGE, 4484)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
     // Without matrix cores.
-    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&SMALL, 1796), candidate(&MEDIUM, 3220), candidate(&LARGE, 12246)], schedule: RDNA, tasks_per_expert: 5, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&SMALL, 1796), candidate(&MEDIUM, 3220), candidate(&LARGE, 12246)], schedule: RDNA, tasks_per_expert: 4, dense_tasks_per_expert: 12, dense_from: None },
     Crossover { families: &[Family::Gcn5, Family::Nvidia], tiles: &[candidate(&SMALL, 2211), candidate(&LARGE, 14501)], schedule: Schedule::Filled, tasks_per_expert: 5, dense_tasks_per_expert: 12, dense_from: None },
 ];
 
