@@ -48,7 +48,10 @@ fn counters_are_as_pinned() -> Result<()> {
         Ok((theirs, _)) if theirs != compiler => println!(
             "{target}: kernels by {compiler}; the counts on file are {theirs}'s and are not compared"
         ),
-        Ok((_, expected)) => faults.extend(pinned::compare(&expected, &found)),
+        Ok((_, expected)) => {
+            faults.extend(pinned::compare(&expected, &found));
+            faults.extend(pinned::fewer_waves(&found));
+        }
         Err(error) => faults.push(error),
     }
     assert!(

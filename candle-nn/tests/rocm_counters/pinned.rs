@@ -146,3 +146,32 @@ pub fn holds_anywhere(found: &[Row]) -> Vec<String> {
     }
     faults
 }
+
+/// Vector products with fewer waves on a SIMD than candle's translated kernel of the same case fits. That depends on the
+/// compiler.
+pub fn fewer_waves(found: &[Row]) -> Vec<String> {
+    let waves = |name: &str| {
+        let row = found.iter().find(|(case, _)| case == name)?;
+        Some(row.1.get("waves_per_simd"))
+    };
+    let mut faults = Vec::new();
+    let mut compared = 0;
+    for (case, kernel) in found {
+        let Some(rest) = case.strip_suffix(" own") else {
+            continue;
+        };
+        let Some(theirs) = waves(&format!("{rest} translated")) else {
+            continue;
+        };
+        if !kernel.name.starts_with("vec_") {
+            continue;
+        }
+        compared += 1;
+        let ours = kernel.get("waves_per_simd");
+        if ours < theirs {
+            faults.push(format!("{case}: {ours} waves, translated {theirs}"));
+        }
+    }
+    assert!(compared >= 40, "only {compared} vector products compared");
+    faults
+}

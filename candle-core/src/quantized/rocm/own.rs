@@ -171,11 +171,11 @@ impl Weights {
 struct Vector {
     /// The rows of activations that it is compiled for, as they stand in its name.
     columns: &'static str,
-    /// Rows of the weights of a workgroup: `VecShape` of product.hip.
+    /// Rows of the weights of a workgroup: `VecShape` of vector.h.
     rows: usize,
 }
 
-/// `PRODUCT_ROWS` of product.hip, on AMD and on NVIDIA.
+/// `PRODUCT_ROWS` of vector.h, on AMD and on NVIDIA.
 const PRODUCT_ROWS: [[usize; 4]; 2] = [[4, 4, 4, 4], [8, 8, 4, 4]];
 
 impl Vector {
@@ -331,9 +331,10 @@ mod tests {
             "/../candle-kernels/src/hip/quantized/"
         );
         let source = |file: &str| std::fs::read_to_string(format!("{FOLDER}{file}")).unwrap();
-        let (activations, product, dense, quantize) = (
+        let (activations, product, vector, dense, quantize) = (
             source("activations.h"),
             source("product.hip"),
+            source("vector.h"),
             source("dense.hip"),
             source("quantize.hip"),
         );
@@ -346,7 +347,7 @@ mod tests {
         holds(&activations, "SEGMENT", SEGMENT as u32);
         assert!(activations.contains(&format!("ACTIVATION_BYTES == {ACTIVATION_BYTES}")));
         holds(&activations, "ACTIVATION_LINE", ACTIVATION_LINE as u32);
-        let lines = product.lines();
+        let lines = vector.lines();
         let tables: Vec<_> = lines.filter(|l| l.contains(" PRODUCT_ROWS[] = ")).collect();
         for (target, table) in [("gfx1100", tables[1]), ("sm_90", tables[0])] {
             let rows = [1, 2, 4, 8].map(|columns| {

@@ -6,32 +6,17 @@
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device: likewise
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
-// f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks.
-#include "portions.h"
+// f32, f16 or bf16. Nothing is read or written beyond these, whatever n, k and rows are; k is a whole number of blocks. (On
+// NVIDIA the rest of aligned eight bytes is read where some of them are Q8_0's.)
+#include "vector.h"
 
 constexpr unsigned WARPS = 4;  // of a workgroup; they share each of its rows of the weights
 
-/// Rows of the weights of a workgroup, for up to 1, 2, 4 and 8 rows of activations: what is read of these serves all of them.
-/// Measured on an H200 (docs/performance.md); on AMD they leave registers for four waves of a SIMD of CDNA, nine of RDNA.
 #if defined(__NVCC__)
-constexpr unsigned PRODUCT_ROWS[] = {8, 8, 4, 4};
+#define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS, (VecShape<F, COLUMNS>::RESIDENT))
 #else
-constexpr unsigned PRODUCT_ROWS[] = {4, 4, 4, 4};
-#endif
-
-/// What a workgroup of vec does for up to COLUMNS rows of activations.
-template <unsigned COLUMNS> struct VecShape {
-    static constexpr unsigned ROWS = PRODUCT_ROWS[COLUMNS == 1 ? 0 : COLUMNS == 2 ? 1 : COLUMNS == 4 ? 2 : 3];
-};
-
-#if defined(__NVCC__)
-/// Workgroups that a multiprocessor has registers for: left alone, ptxas takes more than pay.
-template <class F, unsigned COLUMNS> constexpr unsigned resident() {
-    return COLUMNS == 1 && LanePortion<F>::ONE_SCALE ? 5 : 4;
-}
-#define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS, resident<F, COLUMNS>())
-#else
-#define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS)
+#define VEC_BOUNDS(F, COLUMNS) \
+    __launch_bounds__(WARP *WARPS) __attribute__((amdgpu_waves_per_eu((VecShape<F, COLUMNS>::BOUNDS.waves))))
 #endif
 
 /// Two floats, which CDNA multiplies and adds at once. (Left to itself the compiler finds such pairs too, and keeps the
@@ -50,12 +35,20 @@ static __device__ __forceinline__ FloatPair operator*(FloatPair a, FloatPair b) 
 static __device__ __forceinline__ FloatPair operator*(float a, FloatPair b) { return {{a * b.v[0], a * b.v[1]}}; }
 #endif
 
-/// Where the compiler moves no instruction across, so that few loads are under way at a time: with many columns the other
-/// waves that there are registers for hide more.
-template <unsigned COLUMNS> static __device__ __forceinline__ void keep_order() {
+/// Where the compiler moves no instruction across, so that few loads are under way at a time.
+template <bool KEPT> static __device__ __forceinline__ void keep_order() {
 #if defined(__HIP__)
-    if (COLUMNS > 4) __builtin_amdgcn_sched_barrier(0);
+    if (KEPT) __builtin_amdgcn_sched_barrier(0);
 #endif
+}
+
+/// `number`, of which the compiler knows nothing: what depends on the lane alone would else stay in a dozen registers from
+/// portion to portion.
+static __device__ __forceinline__ unsigned computed_anew(unsigned number) {
+#if defined(__HIP__)
+    asm("" : "+v"(number));
+#endif
+    return number;
 }
 
 /// Successive rows of one operand, of which the last one is repeated where there are fewer than COUNT: a load that hits the
@@ -72,9 +65,8 @@ template <unsigned COUNT> struct Lines {
     }
 };
 
-/// What a portion of weights is multiplied with.
-template <class F> struct ActivationPortion {
-    typedef LanePortion<F> P;
+/// What a portion of weights is multiplied with: P is the format's portions, whole or split.
+template <class F, class P> struct ActivationPortion {
     static constexpr unsigned SCALES = P::ONE_SCALE ? 1 : P::GROUPS;
     static constexpr bool OFFSET = F::OFFSET && F::CENTRE == 0;
 
@@ -132,7 +124,7 @@ template <class F> struct ActivationPortion {
 
     /// Adds the products with the rows' portions to their sums. Row by row within a word: no product waits for the one
     /// before it.
-    template <unsigned ROWS, unsigned COLUMNS>
+    template <unsigned ROWS>
     __device__ __forceinline__ void add(const Portion<P::GROUPS> (&w)[ROWS], FloatPair *sums) const {
         int dot[ROWS];
 #pragma unroll
@@ -160,37 +152,42 @@ template <class F> struct ActivationPortion {
 
 /// Adds the products of rows of weights with rows of activations to a lane's sums, those of a column side by side. Lane
 /// `lane` of `lanes` takes every portion whose number is its own modulo their number.
-template <class F, unsigned ROWS, unsigned COLUMNS>
+template <class F, class S, unsigned ROWS, unsigned COLUMNS>
 static __device__ __forceinline__ void add_products(const Lines<ROWS> &weights, const Lines<COLUMNS> &x, unsigned segments,
                                                     unsigned lane, unsigned lanes, FloatPair (&sums)[ROWS * COLUMNS / 2]) {
-    typedef LanePortion<F> P;
-    typedef ActivationPortion<F> A;
+    constexpr VecBounds BOUNDS = S::BOUNDS;
+    constexpr unsigned FLIGHT = BOUNDS.flight < ROWS ? BOUNDS.flight : ROWS;
+    typedef typename ChosenPortion<F, BOUNDS.taking>::Type P;
+    typedef ActivationPortion<F, P> A;
     constexpr unsigned HALVES = 2 * F::SEGMENTS;  // of a block
     const unsigned portions = segments / F::SEGMENTS * P::OF_BLOCK;
     const unsigned scales_from = ActivationRow::room(segments) * SEGMENT;
     unsigned first = 0;
 #pragma unroll 1
     do {
-        const unsigned p = first + lane;
+        const unsigned p = computed_anew(first + lane);
         if (p < portions) {
             const unsigned block = p / P::OF_BLOCK, j = p % P::OF_BLOCK;
             typename P::Packed packed[ROWS];
             Portion<P::GROUPS> w[ROWS];
 #pragma unroll
-            for (unsigned r = 0; r < ROWS; ++r) P::fetch(weights.line[r], block * F::BYTES, j, packed[r]);
+            for (unsigned r = 0; r < FLIGHT; ++r) P::fetch(weights.line[r], block * F::BYTES, j, packed[r]);
 #pragma unroll
             for (unsigned r = 0; r < ROWS; ++r) {
-                keep_order<COLUMNS>();
+                keep_order<BOUNDS.ordered>();
                 P::unpack(packed[r], j, w[r]);
+                if (r + FLIGHT >= ROWS) continue;
+                keep_order<BOUNDS.ordered>();
+                P::fetch(weights.line[r + FLIGHT], block * F::BYTES, j, packed[r + FLIGHT]);
             }
             const typename A::Place place(block * HALVES, j, scales_from);
-            keep_order<COLUMNS>();
+            keep_order<BOUNDS.ordered>();
 #pragma unroll
             for (unsigned c = 0; c < COLUMNS; ++c) {
                 typename A::Fetched fetched;
                 fetched.fetch(x.line[c], place);
-                A(fetched, place).template add<ROWS, COLUMNS>(w, sums + c * ROWS / 2);
-                keep_order<COLUMNS>();
+                A(fetched, place).template add<ROWS>(w, sums + c * ROWS / 2);
+                keep_order<BOUNDS.ordered>();
             }
         }
         first += lanes;
@@ -198,8 +195,9 @@ static __device__ __forceinline__ void add_products(const Lines<ROWS> &weights, 
 }
 
 /// The products of the ROWS of `n` rows of weights that are number `group`, of matrix number `matrix`, with `columns` rows of
-/// activations. Calls `store(row, column, value)` in one thread for each. All threads of WARPS warps call it.
-template <class F, unsigned COLUMNS, unsigned ROWS, class T>
+/// activations. Calls `store(row, column, value)` in one thread for each. All threads of WARPS warps call it. S says how, as
+/// VecShape does.
+template <class F, class S, unsigned COLUMNS, unsigned ROWS, class T>
 static __device__ __forceinline__ void multiply_rows(const void *w, size_t matrix, const void *x, size_t first_column,
                                                      unsigned group, unsigned n, unsigned segments, unsigned columns,
                                                      T store) {
@@ -210,7 +208,7 @@ static __device__ __forceinline__ void multiply_rows(const void *w, size_t matri
     const Lines<COLUMNS> activations(ActivationRow(x, first_column, segments).integers, column_bytes, columns);
     constexpr unsigned RESULTS = ROWS * COLUMNS;
     FloatPair pairs[RESULTS / 2] = {};
-    add_products<F, ROWS, COLUMNS>(weights, activations, segments, threadIdx.y * WARP + threadIdx.x, WARPS * WARP, pairs);
+    add_products<F, S, ROWS, COLUMNS>(weights, activations, segments, threadIdx.y * WARP + threadIdx.x, WARPS * WARP, pairs);
     float sums[RESULTS];
 #pragma unroll
     for (unsigned i = 0; i < RESULTS; ++i) sums[i] = pairs[i / 2][i % 2];
@@ -259,7 +257,8 @@ static_assert(sizeof(Weights) == 88, "as the host packs it");
 template <class F, unsigned COLUMNS>
 static __device__ __forceinline__ void vec(const Weights &weights, const void *x, unsigned segments, unsigned columns,
                                            int type) {
-    constexpr unsigned ROWS = VecShape<COLUMNS>::ROWS;
+    typedef VecShape<F, COLUMNS> S;
+    constexpr unsigned ROWS = S::ROWS;
     unsigned group = blockIdx.x, n = weights.rows[0];
     const void *w = weights.of[0], *bias = weights.bias[0];
     void *out = weights.out[0];
@@ -275,19 +274,18 @@ static __device__ __forceinline__ void vec(const Weights &weights, const void *x
         bias = later ? weights.bias[i] : bias;
         out = later ? weights.out[i] : out;
     }
-    multiply_rows<F, COLUMNS, ROWS>(w, 0, x, 0, group, n, segments, columns,
-                                    [&](unsigned row, unsigned column, float value) {
-                                        // As the product and the addition round, one after the other.
-                                        if (bias) value = round_float(value, type) + load_float(bias, row, type);
-                                        store_float(out, static_cast<size_t>(column) * n + row, type, value);
-                                    });
+    multiply_rows<F, S, COLUMNS, ROWS>(w, 0, x, 0, group, n, segments, columns,
+                                       [&](unsigned row, unsigned column, float value) {
+                                           // As the product and the addition round, one after the other.
+                                           if (bias) value = round_float(value, type) + load_float(bias, row, type);
+                                           store_float(out, static_cast<size_t>(column) * n + row, type, value);
+                                       });
 }
 
-#define VEC(name, F, COLUMNS)                                                                                       \
-    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(Weights weights, const void *x,        \
-                                                                             unsigned segments, unsigned columns, \
-                                                                             int type) {                            \
-        vec<F, COLUMNS>(weights, x, segments, columns, type);                                                       \
+#define VEC(name, F, COLUMNS)                                                                                      \
+    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(                   \
+        Weights weights, const void *x, unsigned segments, unsigned columns, int type) {                           \
+        vec<F, COLUMNS>(weights, x, segments, columns, type);                                                      \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
@@ -299,6 +297,11 @@ FOR_EACH_FORMAT(VECS)
 /// Rows of the weights of a workgroup.
 constexpr unsigned MOE_ROWS = WARPS;
 
+/// Registers as they come.
+struct MoeShape {
+    static constexpr VecBounds BOUNDS = {0, WHOLE, MOE_ROWS, false};
+};
+
 template <class F>
 static __device__ __forceinline__ void moe(const void *w, const void *x, float *out, const Tasks &tasks, unsigned n,
                                            unsigned segments) {
@@ -309,10 +312,10 @@ static __device__ __forceinline__ void moe(const void *w, const void *x, float *
             if (threadIdx.x == 0 && row < n) tasks.refuse(t, task, out, n, row);
             continue;
         }
-        multiply_rows<F, 1, MOE_ROWS>(w, task.expert, x, task.input, blockIdx.x, n, segments, 1,
-                                      [&](unsigned row, unsigned, float value) {
-                                          out[static_cast<size_t>(task.output) * n + row] = task.scale * value;
-                                      });
+        multiply_rows<F, MoeShape, 1, MOE_ROWS>(w, task.expert, x, task.input, blockIdx.x, n, segments, 1,
+                                                [&](unsigned row, unsigned, float value) {
+                                                    out[static_cast<size_t>(task.output) * n + row] = task.scale * value;
+                                                });
         // The next task's parts take the place of these.
         __syncthreads();
     }
