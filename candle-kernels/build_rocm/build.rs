@@ -299,25 +299,35 @@ mod tests {
         assert_eq!(object(), first);
     }
 
+    /// Compiles modules for a target.
+    fn compiles(name: &str, flags: &[&str], among: impl Fn(&Source) -> bool) {
+        let folders = Folders {
+            krate: env!("CARGO_MANIFEST_DIR").into(),
+            ..folders(&format!("compiles-{name}"), "")
+        };
+        let target = find(name).unwrap();
+        let compilers = Compilers::find(&[named(name)]).unwrap().compilers;
+        let cache = Cache::open(folders.cache.clone()).unwrap();
+        for module in super::super::modules::SOURCES.iter().filter(|m| among(m)) {
+            let mut job = Job::plan(&folders, &compilers, &cache, module, target).unwrap();
+            job.flags.extend(flags.iter().map(|flag| flag.to_string()));
+            job.compile(&folders, &compilers, &cache).unwrap();
+        }
+    }
+
     /// The build compiles them without -Werror: another clang may warn of more.
     #[test]
     fn own_kernels_give_no_warning() {
-        let folders = Folders {
-            krate: env!("CARGO_MANIFEST_DIR").into(),
-            ..folders("warnings", "")
-        };
-        let target = find("gfx90a").unwrap();
-        let compilers = Compilers::find(&[named("gfx90a")]).unwrap().compilers;
-        let cache = Cache::open(folders.cache.clone()).unwrap();
-        let own = super::super::modules::SOURCES
-            .iter()
-            .filter(|module| module.origin == Origin::Own);
-        for module in own {
-            let mut job = Job::plan(&folders, &compilers, &cache, module, target).unwrap();
-            job.flags
-                .extend(["-Wall", "-Wextra", "-Werror"].map(String::from));
-            job.compile(&folders, &compilers, &cache).unwrap();
-        }
+        let own = |module: &Source| module.origin == Origin::Own;
+        compiles("gfx90a", &["-Wall", "-Wextra", "-Werror"], own);
+    }
+
+    /// It has no dot product of integers, and no build but a user's own has it.
+    #[test]
+    fn products_compile_where_no_dot_product_is() {
+        compiles("gfx9-generic", &[], |module| {
+            module.name == "quantized_product"
+        });
     }
 
     #[test]

@@ -14,21 +14,28 @@ pub struct Resources {
     pub waves_per_simd: u32,
 }
 
-/// A SIMD of a family: registers per lane and wave size, waves at most, SIMDs that share the LDS, LDS bytes.
+/// A SIMD of a family.
 struct Simd {
+    /// Registers of a lane of this wave size.
     registers: u32,
+    /// What a descriptor counts them in, and what a card gives them out in.
     granule: u32,
+    given_in: u32,
+    /// At most.
     waves: u32,
+    /// SIMDs that share the LDS, and its bytes.
     sharing: u32,
     lds: u32,
 }
 
-/// AMDGPUUsage (VGPR granules), and the occupancy tables of LLVM's `AMDGPUBaseInfo`.
+/// AMDGPUUsage (VGPR granules), and LLVM's `AMDGPUBaseInfo` (`getVGPRAllocGranule`, the occupancy tables). RDNA 3 is the cards with
+/// half as many registers again as RDNA 2: gfx1100, gfx1101 and gfx1151.
 fn simd(family: Family, wave_size: u32) -> Simd {
     match family {
         Family::Gcn5 => Simd {
             registers: 256,
             granule: 4,
+            given_in: 4,
             waves: 10,
             sharing: 4,
             lds: 64 << 10,
@@ -36,6 +43,7 @@ fn simd(family: Family, wave_size: u32) -> Simd {
         Family::Cdna2 | Family::Cdna3 => Simd {
             registers: 512,
             granule: 8,
+            given_in: 8,
             waves: 8,
             sharing: 4,
             lds: 64 << 10,
@@ -43,6 +51,7 @@ fn simd(family: Family, wave_size: u32) -> Simd {
         Family::Rdna2 => Simd {
             registers: 1024 * 32 / wave_size,
             granule: 8 * 32 / wave_size,
+            given_in: 16 * 32 / wave_size,
             waves: 16,
             sharing: 4,
             lds: 128 << 10,
@@ -50,6 +59,7 @@ fn simd(family: Family, wave_size: u32) -> Simd {
         Family::Rdna3 | Family::Rdna4 => Simd {
             registers: 1536 * 32 / wave_size,
             granule: 8 * 32 / wave_size,
+            given_in: 24 * 32 / wave_size,
             waves: 16,
             sharing: 4,
             lds: 128 << 10,
@@ -69,7 +79,8 @@ impl Resources {
             .saturating_add(geometry.dynamic_lds);
         let items: u32 = geometry.block.iter().product();
         let waves = items.div_ceil(wave_size).max(1);
-        let by_registers = (simd.registers / vgprs.max(1)).min(simd.waves);
+        let given = vgprs.next_multiple_of(simd.given_in).max(1);
+        let by_registers = (simd.registers / given).min(simd.waves);
         // Workgroups that the LDS has room for, spread over the SIMDs that share it.
         let by_lds = match simd.lds.checked_div(lds_bytes) {
             Some(groups) => (groups * waves).div_ceil(simd.sharing),
@@ -127,6 +138,9 @@ mod tests {
         // A full register file of 512: 128 registers leave room for 4 waves.
         assert_eq!(resources("gfx90a", 16, 0, 256), (128, 4));
         assert_eq!(resources("gfx1100", 4, 0, 256), (32, 16));
+        // 72 registers are given out as 80, 104 as 120.
+        assert_eq!(resources("gfx1030", 9, 0, 256), (72, 12));
+        assert_eq!(resources("gfx1100", 13, 0, 256), (104, 12));
         // Two groups of 4 waves in the LDS, over 4 SIMDs.
         assert_eq!(resources("gfx90a", 1, 32 << 10, 256), (8, 2));
     }

@@ -19,7 +19,7 @@ constexpr unsigned GROUP_WORDS = HALF / 4;
 /// have a short instruction that adds to its own result and would need a copy of it. What clamps the sum, which none here
 /// comes near, is the long one.
 static __device__ __forceinline__ int dot4_from(int start, int a, int b) {
-#if defined(__GFX9__) || defined(__GFX10__)
+#if defined(CANDLE_HAS_SDOT4)
     return __builtin_amdgcn_sdot4(a, b, start, true);
 #else
     return __dp4a(a, b, start);

@@ -61,19 +61,19 @@ VEC_TABLE(Q4K,  split(8), whole(6), whole(5),    ORDERED)
 VEC_TABLE(Q5K,  split(8), split(6), whole(5),    ORDERED)
 VEC_TABLE(Q6K,  whole(8, 2), whole(6), split(8, 2), split(6, 2))
 #elif defined(__gfx1100__) || defined(__gfx1101__) || defined(__gfx1151__) || defined(__GFX12__)
-// 1536: 96 for 16 waves.
-//              1          2          4     8
-VEC_TABLE(Q5_0, FREE,      whole(16), FREE, ORDERED)
-VEC_TABLE(Q2K,  FREE,      FREE,      FREE, split(16))
-VEC_TABLE(Q3K,  FREE,      whole(16), FREE, ORDERED)
-VEC_TABLE(Q4K,  FREE,      whole(16), FREE, ORDERED)
-VEC_TABLE(Q5K,  whole(16), whole(16), FREE, ORDERED)
-VEC_TABLE(Q6K,  FREE,      whole(16), FREE, whole(16))
+// 1536: 96 for 16 waves, 120 for 12.
+//              1          2          4          8
+VEC_TABLE(Q5_0, FREE,      whole(16), FREE,      ORDERED)
+VEC_TABLE(Q2K,  FREE,      FREE,      FREE,      split(16))
+VEC_TABLE(Q3K,  FREE,      whole(16), FREE,      ORDERED)
+VEC_TABLE(Q4K,  FREE,      whole(16), whole(12), ORDERED)
+VEC_TABLE(Q5K,  whole(16), whole(16), whole(12), ORDERED)
+VEC_TABLE(Q6K,  FREE,      whole(16), FREE,      whole(16))
 #elif defined(__GFX10__) || defined(__GFX11__)
 // 1024: 64 for 16 waves, 80 for 12, 96 for 10, 112 for 9.
 //              1             2          4          8
 VEC_TABLE(Q4_0, FREE,         whole(16), whole(12), split(12))
-VEC_TABLE(Q4_1, FREE,         whole(16), FREE,      split(12))
+VEC_TABLE(Q4_1, FREE,         whole(16), whole(12), split(12))
 VEC_TABLE(Q5_0, whole(16),    whole(16), whole(12), split(12))
 VEC_TABLE(Q5_1, FREE,         whole(16), whole(12), split(12))
 VEC_TABLE(Q2K,  whole(16, 2), loose(16), loose(12), whole(9))
