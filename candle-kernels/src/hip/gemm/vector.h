@@ -22,12 +22,13 @@ constexpr unsigned GEMV_K_COLUMNS = 4;  // that a warp of gemv_k takes at a time
 /// Steps along k at a time: 16-byte reads under way in each lane are so many times GEMV_K_COLUMNS. Measured on an H200
 /// (docs/performance.md); on CDNA widened elements of 8 rows take the registers of a second step.
 #if defined(__HIP__)
-constexpr unsigned GEMV_K8_HALVES_AHEAD = 1;
+constexpr unsigned GEMV_K8_HALVES_AHEAD = 1, GEMV_K1_WIDER_AHEAD = 2;
 #else
-constexpr unsigned GEMV_K8_HALVES_AHEAD = 2;
+constexpr unsigned GEMV_K8_HALVES_AHEAD = 2, GEMV_K1_WIDER_AHEAD = 4;
 #endif
 template <class A, class B, unsigned ROWS>
 constexpr unsigned GEMV_K_AHEAD = sizeof(A) < sizeof(B) ? 1
+                                  : sizeof(A) > sizeof(B) && ROWS == 1 ? GEMV_K1_WIDER_AHEAD
                                   : sizeof(B) == 4      ? (ROWS <= 2 ? 2 : 1)
                                   : sizeof(B) == 2      ? (ROWS == 1 ? 2 : ROWS == 8 ? GEMV_K8_HALVES_AHEAD : 1)
                                                         : 1;

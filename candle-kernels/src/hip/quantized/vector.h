@@ -64,7 +64,7 @@ VEC_TABLE(Q6K,  whole(8, 2), whole(6), split(8, 2), split(6, 2))
 // 1536: 96 for 16 waves, 120 for 12.
 //              1          2          4          8
 VEC_TABLE(Q5_0, FREE,      whole(16), FREE,      ORDERED)
-VEC_TABLE(Q2K,  FREE,      FREE,      FREE,      split(16))
+VEC_TABLE(Q2K,  FREE,      FREE,      FREE,      whole(12))
 VEC_TABLE(Q3K,  FREE,      whole(16), FREE,      ORDERED)
 VEC_TABLE(Q4K,  FREE,      whole(16), whole(12), ORDERED)
 VEC_TABLE(Q5K,  whole(16), whole(16), whole(12), ORDERED)
