@@ -156,6 +156,13 @@ fn root(error: Error) -> Error {
     }
 }
 
+/// What a kernel finds is an error of whoever waits for the device next: these tests take turns.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    // One that failed has had its turn.
+    TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
 /// The error of a mistake, which on a device comes no later than with the result.
 fn error(mistake: &Mistake, device: &Device) -> Error {
     let outcome = (mistake.make)(device).and_then(|t| t.to_device(&Device::Cpu));
@@ -167,6 +174,7 @@ fn error(mistake: &Mistake, device: &Device) -> Error {
 
 #[test]
 fn a_mistake_is_the_same_error_as_on_the_cpu() -> Result<()> {
+    let _turn = alone();
     let rocm = Device::new_rocm(0)?;
     let mut others = Vec::new();
     for mistake in MISTAKES {
@@ -192,6 +200,7 @@ fn a_mistake_is_the_same_error_as_on_the_cpu() -> Result<()> {
 /// What an index out of range says beyond the CPU's error: that it came late.
 #[test]
 fn an_index_found_on_the_device_says_so() -> Result<()> {
+    let _turn = alone();
     let rocm = Device::new_rocm(0)?;
     let x = floats(&rocm, &[2, 3])?;
     let y = x.index_select(&Tensor::new(&[-4i64], &rocm)?, 0)?;
@@ -205,6 +214,7 @@ fn an_index_found_on_the_device_says_so() -> Result<()> {
 
 #[test]
 fn tensors_of_several_devices_do_not_mix() -> Result<()> {
+    let _turn = alone();
     let rocm = Device::new_rocm(0)?;
     let (here, there) = (floats(&Device::Cpu, &[2, 2])?, floats(&rocm, &[2, 2])?);
     let ids = Tensor::zeros(1, DType::U32, &Device::Cpu)?;
