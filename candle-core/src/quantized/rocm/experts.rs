@@ -116,7 +116,7 @@ impl Plan {
             (None, Some(dense)) => {
                 let (w_name, x_name) = (kernel_suffix(dense, op)?, kernel_suffix(x_dtype, op)?);
                 let kernel = match sorted {
-                    Some(_) => "dense_moe_tile",
+                    Some(_) => tile.kernel,
                     None => "dense_moe",
                 };
                 let launch = device.launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;

@@ -109,12 +109,11 @@ template <class T, class S, unsigned LINES, unsigned DEPTH> struct Piece {
 #pragma unroll
         for (unsigned i = 0; i < EACH; ++i) {
             const T(&from)[SIZE] = runs[i].element;
+            S *to = lds + place<LINES>(step<WAY>(i), line<WAY>(i));
             if constexpr (WAY == ALONG_K) {
-                S *to = lds + place<LINES>(step<WAY>(i), line<WAY>(i));
 #pragma unroll
                 for (unsigned e = 0; e < SIZE; ++e) to[place<LINES>(e, 0)] = static_cast<S>(from[e]);
             } else {
-                S *to = lds + place<LINES>(step<WAY>(i), line<WAY>(i));
 #pragma unroll
                 for (unsigned e = 0; e < SIZE; e += Run<S>::SIZE) {
                     Run<S> wide;

@@ -282,10 +282,10 @@ static __device__ __forceinline__ void vec(const Weights &weights, const void *x
                                        });
 }
 
-#define VEC(name, F, COLUMNS)                                                                                      \
-    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(                   \
-        Weights weights, const void *x, unsigned segments, unsigned columns, int type) {                           \
-        vec<F, COLUMNS>(weights, x, segments, columns, type);                                                      \
+#define VEC(name, F, COLUMNS)                                                            \
+    extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(            \
+        Weights weights, const void *x, unsigned segments, unsigned columns, int type) { \
+        vec<F, COLUMNS>(weights, x, segments, columns, type);                            \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
