@@ -1,7 +1,7 @@
 //! Which kernel multiplies many rows of activations with quantized weights: the tile of tile.hip, how many workgroups share
 //! one, and from how many rows on tiles pay at all. One row of a table for each family of targets.
 use super::own::{Product, SEGMENT};
-use super::tile::{Tile, LARGE, MEDIUM, SMALL};
+use super::tile::{Tile, LARGE, MEDIUM, NARROW, SMALL};
 use crate::RocmDevice;
 use candle_kernels::rocm::targets::{base_name, find, generic_of, Family};
 
@@ -11,16 +11,30 @@ const PART_SEGMENTS: usize = 16;
 /// Segments that a part is a multiple of: those of a block of 256 elements.
 const BLOCK_SEGMENTS: usize = 8;
 
-/// A tile, and the wave instructions that 64 elements along k of Q4_0 weights cost in one. (Their ratio is within 15 %
+/// A tile, and the wave instructions that 64 elements along k of Q4_0 weights cost in one. (Their ratio is within 20 %
 /// the same for the other types.)
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) tile: &'static Tile,
+    /// Segments of a piece (tile.hip).
+    depth: usize,
     instructions: usize,
 }
 
-const fn candidate(tile: &'static Tile, instructions: usize) -> Candidate {
-    Candidate { tile, instructions }
+const fn candidate(tile: &'static Tile, depth: usize, instructions: usize) -> Candidate {
+    Candidate {
+        tile,
+        depth,
+        instructions,
+    }
+}
+
+impl Candidate {
+    /// The narrow tile is for as many rows of activations as it has. For more, two of them side by side would execute twice as
+    /// much as a small one for a row of weights: on an H200 1.2 to 1.7 of the time of small ones in parts.
+    fn suits(&self, p: &Product) -> bool {
+        self.tile != &NARROW || p.rows <= NARROW.columns
+    }
 }
 
 /// What decides among the kernels on a family of targets.
@@ -47,13 +61,14 @@ pub(super) struct Crossover {
 /// gfx1101 (candle pull request 3801). CDNA 3 and RDNA 4 multiply int8 twice as fast as bf16: never there, as in llama.cpp.
 #[rustfmt::skip]
 static CROSSOVERS: &[Crossover] = &[
-    Crossover { families: &[Family::Cdna2], tiles: &[candidate(&SMALL, 378), candidate(&LARGE, 1708)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
-    Crossover { families: &[Family::Cdna3], tiles: &[candidate(&SMALL, 356), candidate(&LARGE, 1583)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
-    Crossover { families: &[Family::Rdna3], tiles: &[candidate(&SMALL, 791), candidate(&LARGE, 4426)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
-    Crossover { families: &[Family::Rdna4], tiles: &[candidate(&SMALL, 758), candidate(&LARGE, 4484)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Cdna2], tiles: &[candidate(&NARROW, 8, 87), candidate(&SMALL, 2, 378), candidate(&LARGE, 2, 1708)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
+    Crossover { families: &[Family::Cdna3], tiles: &[candidate(&NARROW, 8, 84), candidate(&SMALL, 2, 356), candidate(&LARGE, 2, 1583)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Rdna3], tiles: &[candidate(&NARROW, 8, 191), candidate(&SMALL, 4, 791), candidate(&LARGE, 4, 4426)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
+    Crossover { families: &[Family::Rdna4], tiles: &[candidate(&NARROW, 8, 184), candidate(&SMALL, 4, 758), candidate(&LARGE, 4, 4484)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
     // Without matrix cores.
-    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&SMALL, 1796), candidate(&MEDIUM, 3220), candidate(&LARGE, 12246)], schedule: RDNA, tasks_per_expert: 4, dense_tasks_per_expert: 12, dense_from: None },
-    Crossover { families: &[Family::Gcn5, Family::Nvidia], tiles: &[candidate(&SMALL, 2211), candidate(&LARGE, 14501)], schedule: Schedule::Filled, tasks_per_expert: 5, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&NARROW, 8, 335), candidate(&SMALL, 4, 1796), candidate(&MEDIUM, 4, 3220), candidate(&LARGE, 4, 12246)], schedule: RDNA, tasks_per_expert: 4, dense_tasks_per_expert: 12, dense_from: None },
+    // What a narrow tile costs nothing asks for there.
+    Crossover { families: &[Family::Gcn5, Family::Nvidia], tiles: &[candidate(&NARROW, 8, 0), candidate(&SMALL, 4, 2211), candidate(&LARGE, 4, 14501)], schedule: Schedule::Filled, tasks_per_expert: 5, dense_tasks_per_expert: 12, dense_from: None },
 ];
 
 /// The row of a family.
@@ -109,7 +124,8 @@ enum Schedule {
     Modelled(Model),
 }
 
-/// Threads of workgroups that a unit should have at a time: less, and nothing bridges the time that a load takes.
+/// Threads of workgroups that a unit should have at a time: less, and nothing bridges the time that a load takes. (A workgroup
+/// whose waves share k has pieces twice as deep under way: one is enough.)
 const THREADS_OF_UNIT: usize = 512;
 
 /// A time of tiles that no card has confirmed: what a unit's SIMDs issue, what they wait for, what parts add.
@@ -119,21 +135,17 @@ struct Model {
     lanes: usize,
     /// Picoseconds in which a SIMD, of which a unit has [`SIMDS`], issues a wave instruction.
     issue: usize,
-    /// Segments of a piece (tile.hip).
-    depth: usize,
 }
 
 /// A SIMD of 16 lanes takes four clocks for a wave, at 1.7 to 2.1 GHz.
 const CDNA: Schedule = Schedule::Modelled(Model {
     lanes: 64,
     issue: 2000,
-    depth: 2,
 });
 /// One clock, at 2.2 to 3 GHz.
 const RDNA: Schedule = Schedule::Modelled(Model {
     lanes: 32,
     issue: 400,
-    depth: 4,
 });
 
 /// SIMDs of what HIP counts as a unit: a compute unit of CDNA, two of RDNA.
@@ -155,8 +167,8 @@ impl Model {
         // A unit's workgroups stand on its SIMDs wave by wave; each wave issues its share of the tile's instructions.
         let workgroups = (by.tile.count(p) * parts.count).div_ceil(units);
         let waves_of_simd = (workgroups * waves).div_ceil(SIMDS);
-        let piece = waves_of_simd * by.instructions * self.depth * self.issue / (2 * waves);
-        let pieces = parts.segments.min(p.k / SEGMENT).div_ceil(self.depth);
+        let piece = waves_of_simd * by.instructions * by.depth * self.issue / (2 * waves);
+        let pieces = parts.segments.min(p.k / SEGMENT).div_ceil(by.depth);
         let product = pieces * (piece + EXPOSED);
         if parts.count == 1 {
             return product;
@@ -172,8 +184,10 @@ impl Crossover {
     pub(super) fn choose(&self, units: usize, p: &Product) -> (&'static Tile, Parts) {
         let units = units.max(1);
         let with_parts = |by| (by, self.parts(by, units, p));
-        let (small, large) = (&self.tiles[0], &self.tiles[self.tiles.len() - 1]);
+        let (narrow, small) = (&self.tiles[0], &self.tiles[1]);
+        let large = &self.tiles[self.tiles.len() - 1];
         let (by, parts) = match &self.schedule {
+            Schedule::Filled if narrow.suits(p) => with_parts(narrow),
             Schedule::Filled => {
                 let (by, parts) = with_parts(large);
                 let cost = |by: &Candidate| by.tile.count(p) * by.instructions;
@@ -183,7 +197,7 @@ impl Crossover {
                 }
             }
             Schedule::Modelled(model) => {
-                let all = self.tiles.iter().map(with_parts);
+                let all = self.tiles.iter().filter(|by| by.suits(p)).map(with_parts);
                 all.min_by_key(|(by, parts)| model.time(by, units, p, *parts))
                     .unwrap_or_else(|| with_parts(small))
             }
@@ -196,7 +210,11 @@ impl Crossover {
         match &self.schedule {
             Schedule::Filled => {
                 let threads = by.tile.count(p) * by.tile.threads as usize;
-                Parts::about(units * THREADS_OF_UNIT / threads, p)
+                let enough = match by.tile == &NARROW {
+                    true => by.tile.threads as usize,
+                    false => THREADS_OF_UNIT,
+                };
+                Parts::about(units * enough / threads, p)
             }
             Schedule::Modelled(model) => {
                 let all = (1..=MOST_PARTS).map(|wanted| Parts::about(wanted, p));
@@ -220,7 +238,11 @@ mod tests {
                 .filter(|row| row.families.contains(&family));
             assert_eq!(rows.count(), 1, "{family:?}");
             let tiles = row_of(family).tiles;
-            assert_eq!(tiles[0].tile, &SMALL, "{family:?}");
+            assert_eq!(
+                [tiles[0].tile, tiles[1].tile],
+                [&NARROW, &SMALL],
+                "{family:?}"
+            );
             let sizes = tiles.windows(2).map(|pair| [pair[0].tile, pair[1].tile]);
             assert!(
                 sizes
@@ -242,6 +264,8 @@ mod tests {
         let of = |units, shape| row.choose(units, &product(shape)).0;
         // A third of a large tile of activations would be wasted work.
         assert_eq!(of(96, (32, 1 << 20, 4096)), &SMALL);
+        assert_eq!(of(96, (16, 1 << 20, 4096)), &NARROW);
+        assert_eq!(of(96, (17, 64, 4096)), &SMALL);
         assert_eq!(of(96, (512, 4096, 4096)), &LARGE);
         // 32 large tiles for 96 units: in parts they are enough, where k is long.
         assert_eq!(of(96, (128, 4096, 4096)), &LARGE);
@@ -257,13 +281,16 @@ mod tests {
             (parts.count, parts.segments)
         };
         // 64 workgroups of 128 threads for 132 units of 512.
-        assert_eq!(parts(0, 132, (16, 4096, 14336)), (8, 56));
-        assert_eq!(parts(0, 132, (64, 4096, 14336)), (4, 112));
-        assert_eq!(parts(1, 132, (512, 4096, 14336)), (2, 224));
+        assert_eq!(parts(1, 132, (32, 4096, 14336)), (8, 56));
+        assert_eq!(parts(1, 132, (64, 4096, 14336)), (4, 112));
+        assert_eq!(parts(2, 132, (512, 4096, 14336)), (2, 224));
         // Enough as it is; too short; no multiple of a block.
-        assert_eq!(parts(1, 132, (4096, 4096, 4096)), (1, 128));
-        assert_eq!(parts(0, 132, (16, 64, 992)), (1, 32));
-        assert_eq!(parts(0, 132, (16, 64, 1056)), (2, 24));
+        assert_eq!(parts(2, 132, (4096, 4096, 4096)), (1, 128));
+        assert_eq!(parts(1, 132, (32, 64, 992)), (1, 32));
+        assert_eq!(parts(1, 132, (32, 64, 1056)), (2, 24));
+        // Narrow tiles only until every unit has one.
+        assert_eq!(parts(0, 132, (16, 4096, 14336)), (1, 448));
+        assert_eq!(parts(0, 132, (16, 1024, 4096)), (2, 64));
         for row in CROSSOVERS {
             for k in (1..600).map(|segments| segments * SEGMENT) {
                 let (_, parts) = row.choose(300, &product((9, 70, k)));
@@ -289,7 +316,10 @@ mod tests {
             (Family::Cdna3, 304, "tile", "tile"),
         ];
         for (family, units, few, many) in cards {
-            assert_eq!(of(family, units, (16, 4096, 2048)).0, "tile", "{family:?}");
+            for (rows, n, k) in [(9, 1024, 4096), (16, 4096, 2048), (16, 32000, 4096)] {
+                let narrow = of(family, units, (rows, n, k));
+                assert_eq!(narrow, ("tile_narrow", 1), "{family:?} {rows} {n} {k}");
+            }
             assert_eq!(of(family, units, (64, 4096, 2048)), (few, 1), "{family:?}");
             assert_eq!(
                 of(family, units, (128, 4096, 2048)),
@@ -297,12 +327,11 @@ mod tests {
                 "{family:?}"
             );
         }
-        // 64 and 128 tiles for 304 units; the same for 36 and 48.
-        assert_eq!(of(Family::Cdna3, 304, (16, 4096, 4096)), ("tile", 8));
+        // 128 small tiles for 304 units; the same for 36 and 48.
         assert_eq!(of(Family::Cdna3, 304, (64, 4096, 4096)), ("tile", 8));
         assert_eq!(of(Family::Rdna2, 36, (64, 4096, 4096)), ("tile_medium", 1));
-        assert_eq!(of(Family::Rdna3, 48, (16, 4096, 4096)), ("tile", 1));
+        assert_eq!(of(Family::Rdna3, 48, (32, 4096, 4096)), ("tile", 1));
         // No units, as a broken driver may say.
-        assert_eq!(of(Family::Rdna3, 0, (16, 64, 512)), ("tile", 1));
+        assert_eq!(of(Family::Rdna3, 0, (16, 64, 512)), ("tile_narrow", 1));
     }
 }

@@ -28,7 +28,7 @@ const PATHS: &[Column] = &[
         _ => "matmul, `gemv_k`".into(),
     }),
     ("more rows", |t| match (t.own, t.dense) {
-        (Some(name), _) => format!("`tile_{name}`, `tile_large_{name}`"),
+        (Some(name), _) => format!("`tile_narrow_{name}`, `tile_{name}`, `tile_large_{name}`"),
         _ => "matmul, `gemm_fma`".into(),
     }),
     ("experts", |t| match t.own {
@@ -98,9 +98,9 @@ pub fn quantized_document() -> String {
          dense product where the activations have their type, else to the named kernels, which convert as they load; on CDNA, \
          whose matrix cores multiply f32, more than 64 rows of f32 have the weights widened first, up to 256 MiB of them. `QMatMul` keeps F16 and BF16 \
          weights as they are, where candle's other backends make them f32. \
-         `tile` (64 rows of weights × 32 of activations) and `tile_large` (128 × 128), on RDNA 2 also `tile_medium_<type>` (64 × 64), \
+         `tile_narrow` (16 rows of weights × 16 of activations), `tile` (64 × 32) and `tile_large` (128 × 128), on RDNA 2 also `tile_medium_<type>` (64 × 64), \
          whichever takes least by a model of the card (crossover.rs), multiply on the matrix cores of CDNA 2 and 3 (MFMA) and RDNA 3 and 4 (WMMA), by dot products of \
-         four int8 elsewhere. Where tiles leave most of a card idle, up to eight workgroups share each: every one takes a part of \
+         four int8 elsewhere. The waves of a narrow one share k. Where tiles leave most of a card idle, up to eight workgroups share each: every one takes a part of \
          k, and `gemm_join` adds them. From {dense_from} rows of f32 or bf16 activations on, CDNA 2 and RDNA 3 dequantize the \
          weights to bf16 (up to 256 MiB of them) and take the dense product on matrix cores.\n\n\
          - **Accuracy.** Dequantization and look-up give the CPU's bits; f16 is that value rounded once. Products round \

@@ -3,7 +3,7 @@
 //! | weights | activations | kernel |
 //! | --- | --- | --- |
 //! | quantized | 1 to 8 rows | own `vec`: a workgroup for each few rows of the weights, activations in int8 |
-//! | quantized | more | own `tile`, `tile_medium`, `tile_large` (crossover.rs chooses), activations in int8 |
+//! | quantized | more | own `tile_narrow`, `tile`, `tile_medium`, `tile_large` (crossover.rs chooses), activations in int8 |
 //! | quantized | hundreds, where crossover.rs says so | weights dequantized to bf16, dense product on matrix cores (large.rs) |
 //! | F32, F16, BF16 | of the same type | the dense product |
 //! | F16, BF16 | more than 64 rows of f32, on CDNA | weights widened, then the dense product |

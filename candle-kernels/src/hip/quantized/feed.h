@@ -24,7 +24,9 @@ template <class F, class S> struct PiecePortions {
     static __device__ __forceinline__ unsigned place(unsigned j, unsigned group) {
         if (P::GROUPS == 1) return j / 2;
         if (P::ONE_SCALE) return j;
-        return P::APART == 1 || CROSSED ? (j & ~1u) + group : j / 2 + P::APART * group;
+        if (P::APART == 1 || CROSSED) return (j & ~1u) + group;
+        // 2 * APART segments are as many portions, each half of one segment of their first half and of one of the second.
+        return (j & ~(2 * P::APART - 1)) + (j & (2 * P::APART - 1)) / 2 + P::APART * group;
     }
     static __device__ __forceinline__ unsigned half(unsigned j, unsigned group) {
         return P::GROUPS > 1 && P::ONE_SCALE ? group : j % 2;

@@ -7,12 +7,12 @@
 
 /// How large a tile is and how its workgroup makes it.
 template <unsigned ROWS_, unsigned COLUMNS_, unsigned THREADS_, unsigned WAVES_ALONG_ROWS_, unsigned DEPTH_,
-          unsigned RESIDENT_, bool AHEAD_>
+          unsigned RESIDENT_, bool AHEAD_, unsigned SHARES_ = 1>
 struct Shape {
     static constexpr unsigned ROWS = ROWS_;        // of the weights
     static constexpr unsigned COLUMNS = COLUMNS_;  // rows of the activations
     static constexpr unsigned THREADS = THREADS_;
-    /// Each wave makes the squares of a rectangle; the others stand along the columns. (Matrix cores only.)
+    /// Each wave makes the squares of a rectangle; the others stand along the columns and k. (Matrix cores only.)
     static constexpr unsigned WAVES_ALONG_ROWS = WAVES_ALONG_ROWS_;
     /// Segments of a piece.
     static constexpr unsigned DEPTH = DEPTH_;
@@ -20,6 +20,39 @@ struct Shape {
     static constexpr unsigned RESIDENT = RESIDENT_;
     /// Whether a piece is read while the one before is multiplied. Else other workgroups bridge the time.
     static constexpr bool AHEAD = AHEAD_;
+    /// Groups of waves that share the segments of a piece, and add up what they have at the end.
+    static constexpr unsigned SHARES = SHARES_;
+    static constexpr unsigned SHARE_THREADS = THREADS / SHARES;
+    /// Segments of a share.
+    static constexpr unsigned SHARE_DEPTH = DEPTH / SHARES;
+    static_assert(SHARE_DEPTH > 0 && DEPTH % SHARES == 0, "every share has segments");
+
+    /// Which share is the thread's.
+    static __device__ __forceinline__ unsigned share() { return SHARES == 1 ? 0 : threadIdx.x / SHARE_THREADS; }
+};
+
+/// What the other shares leave for the first: VALUES results of each thread.
+template <class S, unsigned VALUES> struct Left {
+    float values[S::SHARES > 1 ? S::SHARES - 1 : 1][S::SHARES > 1 ? VALUES : 1][S::SHARE_THREADS];
+
+    /// Has the first share add what the others have. Whether the thread's is that one, which stores the results.
+    __device__ __forceinline__ bool join(float *own) {
+        if constexpr (S::SHARES == 1) return true;
+        const unsigned share = S::share(), thread = threadIdx.x % S::SHARE_THREADS;
+        if (share > 0) {
+#pragma unroll
+            for (unsigned i = 0; i < VALUES; ++i) values[share - 1][i][thread] = own[i];
+        }
+        __syncthreads();
+        if (share == 0) {
+#pragma unroll
+            for (unsigned other = 0; other + 1 < S::SHARES; ++other) {
+#pragma unroll
+                for (unsigned i = 0; i < VALUES; ++i) own[i] += values[other][i][thread];
+            }
+        }
+        return share == 0;
+    }
 };
 
 /// What a format's scales are once the centre is taken off the integers.
@@ -35,9 +68,10 @@ template <class F, class S> struct Piece {
 
     alignas(16) int w[S::ROWS][line_words(S::DEPTH)];
     alignas(16) int x[S::COLUMNS][line_words(S::DEPTH)];
-    alignas(16) float x_scale[S::DEPTH][S::COLUMNS];
+    // As wide as what a lane reads of them at once.
+    alignas(32) float x_scale[S::DEPTH][S::COLUMNS];
     /// Scale times the sum of the integers of a half or of all: what an offset of the weights is multiplied with.
-    alignas(16) float x_total[OFFSET ? S::DEPTH : 1][OFFSET ? HALVES : 1][OFFSET ? S::COLUMNS : 4];
+    alignas(32) float x_total[OFFSET ? S::DEPTH : 1][OFFSET ? HALVES : 1][OFFSET ? S::COLUMNS : 4];
     float w_scale[S::DEPTH][HALVES][S::ROWS];
     float w_offset[OFFSET ? S::DEPTH : 1][OFFSET ? HALVES : 1][OFFSET ? S::ROWS : 1];
 };
@@ -46,12 +80,12 @@ template <class F, class S> struct Piece {
 #if QUANTIZED_MATRIX_CORES
 
 template <class F, class S> struct Results {
-    static constexpr unsigned WAVES = S::THREADS / LANES;
-    static constexpr unsigned ALONG_ROWS = LANES == 64 ? S::WAVES_ALONG_ROWS : 2 * S::WAVES_ALONG_ROWS;
-    static constexpr unsigned ALONG_COLUMNS = WAVES / ALONG_ROWS;
+    static constexpr unsigned ALONG_ROWS = S::WAVES_ALONG_ROWS;
+    static constexpr unsigned ALONG_COLUMNS = S::SHARE_THREADS / LANES / ALONG_ROWS;
     static constexpr unsigned ROW_SQUARES = S::ROWS / SQUARE / ALONG_ROWS;
     static constexpr unsigned COLUMN_SQUARES = S::COLUMNS / SQUARE / ALONG_COLUMNS;
     static_assert(ROW_SQUARES > 0 && COLUMN_SQUARES > 0, "every wave has squares");
+    static_assert(S::SHARE_DEPTH % FRAGMENT_SEGMENTS == 0, "a share is whole fragments");
 
     // A square's rows are rows of activations, its columns rows of weights: successive lanes store successive results.
     Floats values[ROW_SQUARES][COLUMN_SQUARES] = {};
@@ -64,7 +98,7 @@ template <class F, class S> struct Results {
         return (threadIdx.x / LANES % ALONG_ROWS * ROW_SQUARES + square) * SQUARE + lane() % SQUARE;
     }
     static __device__ __forceinline__ unsigned first_column(unsigned square) {
-        return (threadIdx.x / LANES / ALONG_ROWS * COLUMN_SQUARES + square) * SQUARE;
+        return (threadIdx.x / LANES / ALONG_ROWS % ALONG_COLUMNS * COLUMN_SQUARES + square) * SQUARE;
     }
 
     static __device__ __forceinline__ Floats load_floats(const float *from) {
@@ -72,24 +106,27 @@ template <class F, class S> struct Results {
     }
 
     __device__ __forceinline__ void add(const Piece<F, S> &piece) {
+        const unsigned own = S::share() * S::SHARE_DEPTH;
 #pragma unroll
-        for (unsigned first = 0; first < S::DEPTH; first += FRAGMENT_SEGMENTS) {
+        for (unsigned first = 0; first < S::SHARE_DEPTH; first += FRAGMENT_SEGMENTS) {
             Fragment w[ROW_SQUARES], x[COLUMN_SQUARES];
 #pragma unroll
-            for (unsigned r = 0; r < ROW_SQUARES; ++r) w[r].load(piece.w[row(r)], first, lane());
+            for (unsigned r = 0; r < ROW_SQUARES; ++r) w[r].load(piece.w[row(r)], own + first, lane());
 #pragma unroll
             for (unsigned c = 0; c < COLUMN_SQUARES; ++c) {
-                x[c].load(piece.x[first_column(c) + lane() % SQUARE], first, lane());
+                x[c].load(piece.x[first_column(c) + lane() % SQUARE], own + first, lane());
             }
 #pragma unroll
-            for (unsigned s = first; s < first + FRAGMENT_SEGMENTS; ++s) {
-                add_segment(piece, w, x, s);
+            for (unsigned i = 0; i < FRAGMENT_SEGMENTS; ++i) {
+                add_segment(piece, w, x, own + first + i, i);
                 keep_order();
             }
         }
     }
 
-    __device__ __forceinline__ void add_segment(const Piece<F, S> &piece, const Fragment *w, const Fragment *x, unsigned s) {
+    /// Segment s of the piece, number i of the fragments.
+    __device__ __forceinline__ void add_segment(const Piece<F, S> &piece, const Fragment *w, const Fragment *x, unsigned s,
+                                                unsigned i) {
         constexpr unsigned HALVES = F::HALVES;
         float scale[ROW_SQUARES][HALVES], offset[ROW_SQUARES][HALVES];
 #pragma unroll
@@ -112,10 +149,10 @@ template <class F, class S> struct Results {
             for (unsigned r = 0; r < ROW_SQUARES; ++r) {
                 Floats product;
                 if (HALVES == 1) {
-                    product = as_floats(multiply(x[c], w[r], s, no_sums())) * scale[r][0];
+                    product = as_floats(multiply(x[c], w[r], i, no_sums())) * scale[r][0];
                 } else {
-                    product = as_floats(multiply_half(x[c], w[r], s, 0, no_sums())) * scale[r][0];
-                    product += as_floats(multiply_half(x[c], w[r], s, 1, no_sums())) * scale[r][HALVES - 1];
+                    product = as_floats(multiply_half(x[c], w[r], i, 0, no_sums())) * scale[r][0];
+                    product += as_floats(multiply_half(x[c], w[r], i, 1, no_sums())) * scale[r][HALVES - 1];
                 }
                 values[r][c] += x_scale * product;
                 if (!Scales<F>::OFFSET) continue;
@@ -125,6 +162,9 @@ template <class F, class S> struct Results {
             if (FEW_REGISTERS) keep_order();
         }
     }
+
+    typedef ::Left<S, ROW_SQUARES * COLUMN_SQUARES * SUMS> Left;
+    __device__ __forceinline__ bool join(Left &left) { return left.join(reinterpret_cast<float *>(values)); }
 
     /// Calls `store(row, column, value)`, counted from the thread's first.
     template <class T> __device__ __forceinline__ void each(T store) const {
@@ -146,11 +186,11 @@ template <class F, class S> struct Results {
 template <class F, class S> struct Results {
 #if defined(__NVCC__)
     // A warp's activations are the same for all lanes, and a thread's registers leave room for two workgroups.
-    static constexpr unsigned ROW_THREADS = WARP;
+    static constexpr unsigned ROW_THREADS = S::ROWS < WARP ? S::ROWS : WARP;
 #else
     static constexpr unsigned ROW_THREADS = 16;
 #endif
-    static constexpr unsigned COLUMN_THREADS = S::THREADS / ROW_THREADS;
+    static constexpr unsigned COLUMN_THREADS = S::SHARE_THREADS / ROW_THREADS;
     static constexpr unsigned ROWS = S::ROWS / ROW_THREADS;
     static constexpr unsigned COLUMNS = S::COLUMNS / COLUMN_THREADS;
     /// Whether registers allow for all columns' scales and the next column's operands at a time.
@@ -160,6 +200,9 @@ template <class F, class S> struct Results {
 
     float values[COLUMNS][ROWS] = {};
 
+    typedef ::Left<S, ROWS * COLUMNS> Left;
+    __device__ __forceinline__ bool join(Left &left) { return left.join(&values[0][0]); }
+
     static __device__ __forceinline__ unsigned row_step(unsigned r) { return r * ROW_THREADS; }
     static __device__ __forceinline__ unsigned column_step(unsigned c) { return COLUMN_STEP * c; }
     static __device__ __forceinline__ unsigned row(unsigned r) { return first_row() + row_step(r); }
@@ -167,7 +210,7 @@ template <class F, class S> struct Results {
     // A thread's first row and column. The others lie as far from these as in any thread.
     static __device__ __forceinline__ unsigned first_row() { return threadIdx.x % ROW_THREADS; }
     static __device__ __forceinline__ unsigned first_column() {
-        return threadIdx.x / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
+        return threadIdx.x % S::SHARE_THREADS / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
     }
 
     /// `to` from successive floats, the first of a multiple of 16 bytes.
@@ -185,11 +228,12 @@ template <class F, class S> struct Results {
 
     __device__ __forceinline__ void add(const Piece<F, S> &piece) {
         // Unrolled, compilers read several segments ahead and run out of registers, unless they are kept from it.
-        constexpr unsigned AT_ONCE = FEW_COLUMNS ? S::DEPTH : 1;
+        constexpr unsigned AT_ONCE = FEW_COLUMNS ? S::SHARE_DEPTH : 1;
+        const unsigned own = S::share() * S::SHARE_DEPTH;
 #pragma unroll AT_ONCE
-        for (unsigned s = 0; s < S::DEPTH; ++s) {
+        for (unsigned s = 0; s < S::SHARE_DEPTH; ++s) {
 #pragma unroll
-            for (unsigned half = 0; half < F::HALVES; ++half) add_part(piece, s, half);
+            for (unsigned half = 0; half < F::HALVES; ++half) add_part(piece, own + s, half);
         }
     }
 

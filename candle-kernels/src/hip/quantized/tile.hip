@@ -2,6 +2,7 @@
 // candle-core/src/quantized/rocm/{own,experts}.rs.
 //
 //   tile_<t>         tiles of 64 rows of weights x 32 rows of activations
+//   tile_narrow_<t>  of 16 x 16, whose waves share k
 //   tile_medium_<t>  of 64 x 64, on RDNA 2
 //   tile_large_<t>   of 128 x 128
 //   moe_tile_<t>     of 64 x 32, the activations being those that one expert multiplies
@@ -12,20 +13,23 @@
 #include "experts.h"
 #include "feed.h"
 
-// Rows of weights, rows of activations, threads, waves of 64 lanes along the rows, depth, residents, ahead:
+// Rows of weights, rows of activations, threads, waves along the rows, depth, residents, ahead, shares of a piece:
 // docs/performance.md. Deeper pieces touch fewer lines of the cache; compute units of gfx9 have 64 KiB of LDS for all
 // workgroups.
 #if defined(__GFX9__)
+template <class F> using Narrow = Shape<16, 16, 128, 1, 8, 4, true, 2>;
 template <class F> using Small = Shape<64, 32, 128, 2, 2, 3, true>;
 template <class F> using Large = Shape<128, 128, 256, 2, 2, 2, true>;
 #elif defined(__NVCC__)
+template <class F> using Narrow = Shape<16, 16, 128, 1, 8, 4, true, 4>;
 template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
 // A kernel can declare 48 KiB: too few for both scales and both offsets of Q2K's segments.
 template <class F> using Large = Shape<128, 128, 256, 2, Scales<F>::OFFSET && F::HALVES == 2 ? 2 : 4, 2, false>;
 #else
-template <class F> using Small = Shape<64, 32, 128, 2, 4, 4, true>;
-template <class F> using Medium = Shape<64, 64, 128, 2, 4, 4, true>;
-template <class F> using Large = Shape<128, 128, 256, 2, 4, 4, true>;
+template <class F> using Narrow = Shape<16, 16, 128, 1, 8, 8, true, 4>;
+template <class F> using Small = Shape<64, 32, 128, 4, 4, 4, true>;
+template <class F> using Medium = Shape<64, 64, 128, 4, 4, 4, true>;
+template <class F> using Large = Shape<128, 128, 256, 4, 4, 4, true>;
 #endif
 
 // On gfx9 room for two waves also keeps the compiler from moving sums to accumulation registers and back.
@@ -53,7 +57,10 @@ static __device__ __forceinline__ void store_whole(const R &results, T *to, unsi
 template <class F, class S>
 static __device__ __forceinline__ void tile(const void *w, const void *x, void *out, unsigned n, unsigned segments,
                                             unsigned rows, int type, unsigned part) {
-    __shared__ Piece<F, S> lds;
+    __shared__ union {
+        Piece<F, S> piece;
+        typename Results<F, S>::Left left;
+    } lds;
     const unsigned first_row = blockIdx.x * S::ROWS;
     const unsigned first = blockIdx.z * part, end = min(first + part, segments);
     const size_t from = static_cast<size_t>(blockIdx.z) * rows;
@@ -64,7 +71,10 @@ static __device__ __forceinline__ void tile(const void *w, const void *x, void *
         ActivationFeed<F, S> activations(ActivationRow(x, first_column, segments).integers, segments,
                                          [&](unsigned line) { return min(line, last_column); });
         Results<F, S> results;
-        add_tile<F, S>(lds, results, weights, activations, first, end);
+        // Of more columns the next tile's pieces take the place of what the shares left.
+        if (S::SHARES > 1) __syncthreads();
+        add_tile<F, S>(lds.piece, results, weights, activations, first, end);
+        if (!results.join(lds.left)) continue;
 #if !defined(__NVCC__)
         // What a lane adds to an address common to all is counted in 32 bits. (On an H200 it made some kernels slower.)
         if (first_row + S::ROWS <= n && first_column + S::COLUMNS <= rows && n <= MOST_WHOLE_ROWS) {
@@ -89,7 +99,9 @@ static __device__ __forceinline__ void tile(const void *w, const void *x, void *
         unsigned part) {                                                                                              \
         tile<F, S<F>>(w, x, out, n, segments, rows, type, part);                                                      \
     }
-#define TILES(name, F) TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
+#define TILES(name, F)              \
+    TILE(tile_narrow, name, F, Narrow) \
+    TILE(tile, name, F, Small) TILE(tile_large, name, F, Large)
 FOR_EACH_FORMAT(TILES)
 
 // RDNA 2 has no matrix cores: there the words that a thread reads from the LDS for a result count.
