@@ -27,8 +27,9 @@ struct Shape {
     static constexpr unsigned SHARE_DEPTH = DEPTH / SHARES;
     static_assert(SHARE_DEPTH > 0 && DEPTH % SHARES == 0, "every share has segments");
 
-    /// Which share is the thread's.
+    /// Which share is the thread's, and the thread's number in it.
     static __device__ __forceinline__ unsigned share() { return SHARES == 1 ? 0 : threadIdx.x / SHARE_THREADS; }
+    static __device__ __forceinline__ unsigned thread() { return SHARES == 1 ? threadIdx.x : threadIdx.x % SHARE_THREADS; }
 };
 
 /// What the other shares leave for the first: VALUES results of each thread.
@@ -38,7 +39,7 @@ template <class S, unsigned VALUES> struct Left {
     /// Has the first share add what the others have. Whether the thread's is that one, which stores the results.
     __device__ __forceinline__ bool join(float *own) {
         if constexpr (S::SHARES == 1) return true;
-        const unsigned share = S::share(), thread = threadIdx.x % S::SHARE_THREADS;
+        const unsigned share = S::share(), thread = S::thread();
         if (share > 0) {
 #pragma unroll
             for (unsigned i = 0; i < VALUES; ++i) values[share - 1][i][thread] = own[i];
@@ -210,7 +211,7 @@ template <class F, class S> struct Results {
     // A thread's first row and column. The others lie as far from these as in any thread.
     static __device__ __forceinline__ unsigned first_row() { return threadIdx.x % ROW_THREADS; }
     static __device__ __forceinline__ unsigned first_column() {
-        return threadIdx.x % S::SHARE_THREADS / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
+        return S::thread() / ROW_THREADS * (FEW_COLUMNS ? COLUMNS : 1);
     }
 
     /// `to` from successive floats, the first of a multiple of 16 bytes.

@@ -17,7 +17,7 @@
 // docs/performance.md. Deeper pieces touch fewer lines of the cache; compute units of gfx9 have 64 KiB of LDS for all
 // workgroups.
 #if defined(__GFX9__)
-template <class F> using Narrow = Shape<16, 16, 128, 1, 8, 4, true, 2>;
+template <class F> using Narrow = Shape<16, 16, 128, 1, 8, 3, true, 2>;
 template <class F> using Small = Shape<64, 32, 128, 2, 2, 3, true>;
 template <class F> using Large = Shape<128, 128, 256, 2, 2, 2, true>;
 #elif defined(__NVCC__)
