@@ -64,27 +64,32 @@ fn activations_are_quantized_once() -> Result<()> {
     Ok(())
 }
 
+fn quantized(dtype: GgmlDType, n: usize, k: usize) -> Result<QTensor> {
+    let values = Tensor::from_vec(numbers(n * k, 5), (n, k), &Device::Cpu)?;
+    QTensor::quantize_onto(&values, dtype, &rocm()?)
+}
+
 /// Launches by the types of three weights that read the same activations: what is left when these are quantized.
 #[test]
-fn weights_of_one_type_share_a_launch() -> Result<()> {
+fn weights_of_few_types_share_a_launch() -> Result<()> {
     use GgmlDType::{Q4K, Q6K, Q8_0};
     let _serial = SERIAL.lock().unwrap_or_else(|e| e.into_inner());
-    let quantized = |dtype, n: usize| {
-        let values = Tensor::from_vec(numbers(n * K, 5), (n, K), &Device::Cpu)?;
-        QTensor::quantize_onto(&values, dtype, &rocm()?)
-    };
+    let quantized = |dtype, n| quantized(dtype, n, K);
+    // With one row, and with more.
     for (types, expected) in [
-        ([Q4K, Q4K, Q4K], 1),
-        ([Q4K, Q4K, Q6K], 2),
-        ([Q4K, Q6K, Q4K], 2),
-        ([Q8_0, Q6K, Q4K], 3),
+        ([Q4K, Q4K, Q4K], [1, 1]),
+        ([Q4K, Q4K, Q6K], [1, 2]),
+        ([Q4K, Q6K, Q4K], [1, 2]),
+        ([Q8_0, Q6K, Q4K], [2, 3]),
+        ([Q8_0, Q8_0, Q4K], [2, 2]),
     ] {
         let w = [
             quantized(types[0], 40)?,
             quantized(types[1], 9)?,
             quantized(types[2], 16)?,
         ];
-        for (rows, together) in [(1, true), (8, true), (9, false)] {
+        for (rows, expected) in [(1, expected[0]), (2, expected[1]), (8, expected[1]), (9, 0)] {
+            let together = expected > 0;
             let x = activations(rows, 6)?;
             let several = || products(&[(&w[0], None), (&w[1], None), (&w[2], None)], &x);
             let mut found = several()?;
@@ -93,11 +98,7 @@ fn weights_of_one_type_share_a_launch() -> Result<()> {
                 found = several()?;
                 Ok(())
             })?;
-            assert_eq!(
-                again,
-                if together { expected } else { 0 },
-                "{types:?} {rows}"
-            );
+            assert_eq!(again, expected, "{types:?} {rows}");
             for (found, n) in found.iter().flatten().zip([40, 9, 16]) {
                 assert_eq!(found.dims(), [rows, n]);
             }
@@ -128,6 +129,65 @@ fn weights_of_one_type_share_a_launch() -> Result<()> {
             Ok(())
         })?;
         assert_eq!(none, 0);
+    }
+    Ok(())
+}
+
+/// Two types in a launch give the bits that each gives by itself, in whichever order, with a bias and without.
+#[test]
+fn weights_of_two_types_give_the_same_bits() -> Result<()> {
+    use GgmlDType::{Q2K, Q3K, Q4K, Q5K, Q5_0, Q5_1, Q6K, Q8_0};
+    let _serial = SERIAL.lock().unwrap_or_else(|e| e.into_inner());
+    // More portions than a workgroup has lanes, whatever the format, and a last one that is not full.
+    const LONG: usize = 17 * 256;
+    let bits = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+    let device = rocm()?;
+    for (a, b) in [
+        (Q4K, Q6K),
+        (Q5K, Q6K),
+        (Q4K, Q5K),
+        (Q3K, Q4K),
+        (Q3K, Q5K),
+        (Q2K, Q4K),
+        (Q2K, Q3K),
+        (Q5_0, Q8_0),
+        (Q5_1, Q8_0),
+    ] {
+        // Queries, keys and values; none of them a whole number of workgroups' rows.
+        let (many, few, other) = (
+            quantized(a, 13, LONG)?,
+            quantized(a, 3, LONG)?,
+            quantized(b, 6, LONG)?,
+        );
+        let orders = [
+            vec![&many, &few, &other],
+            vec![&many, &other, &few],
+            vec![&other, &few],
+        ];
+        for (weights, dtype) in orders.iter().zip([DType::F32, DType::F16, DType::BF16]) {
+            let what = format!("{a:?} {b:?} {dtype:?}");
+            let x = Tensor::from_vec(numbers(LONG, 6), (1, LONG), &device)?.to_dtype(dtype)?;
+            let mut with_biases = Vec::new();
+            for (i, w) in weights.iter().enumerate() {
+                let n = w.shape().dims2()?.0;
+                let bias = Tensor::from_vec(numbers(n, 7 + i as u64), n, &device)?;
+                with_biases.push((*w, (i != 1).then_some(bias.to_dtype(dtype)?)));
+            }
+            let parts: Vec<_> = with_biases.iter().map(|(w, b)| (*w, b.as_ref())).collect();
+            let mut found = None;
+            let count = launches(|| {
+                found = products(&parts, &x)?;
+                Ok(())
+            })?;
+            assert_eq!(count, 2, "{what}: the activations, the products");
+            let found = found.expect("one row");
+            assert_eq!(found.len(), parts.len(), "{what}");
+            for (found, (w, bias)) in found.iter().zip(&parts) {
+                let alone = products(&[(w, *bias)], &x)?.expect("one row");
+                assert_eq!(bits(found)?, bits(&alone[0])?, "{what}");
+                assert!(bits(found)?.iter().any(|v| *v != 0.), "{what}");
+            }
+        }
     }
     Ok(())
 }

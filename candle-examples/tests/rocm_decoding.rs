@@ -16,11 +16,11 @@ mod models;
 #[path = "../examples/small-gguf/vocabulary.rs"]
 mod vocabulary;
 
-fn small(architecture: &str, device: &Device) -> Result<loading::Model> {
+fn small(architecture: &str, weights: models::Weights, device: &Device) -> Result<loading::Model> {
     let all = architectures::ARCHITECTURES;
     let row = all.iter().find(|row| row.name == architecture);
     let sketch = (row.context("not in the table")?.describe)();
-    let file = models::gguf(architecture, &sketch, models::Weights::All(GgmlDType::Q8_0))?;
+    let file = models::gguf(architecture, &sketch, weights)?;
     loading::load(architecture, &file, device)
 }
 
@@ -43,8 +43,16 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     ];
     // The embedding, its norm's result in int8, the norm of the last sum, logits, the likeliest.
     let around = 5;
-    for (architecture, each) in architectures {
-        let mut model = small(architecture, &device)?;
+    let weights = [
+        ("Q8_0", models::Weights::All(GgmlDType::Q8_0)),
+        // Values in Q6K, queries and keys in Q4K: one launch all the same.
+        ("Q4_K_M", models::Weights::Q4KM),
+    ];
+    for ((architecture, each), (name, weights)) in architectures
+        .into_iter()
+        .flat_map(|row| weights.map(|weights| (row, weights)))
+    {
+        let mut model = small(architecture, weights, &device)?;
         let mut at = 0;
         let mut decode = |tokens: &[u32]| -> Result<u32> {
             let input = Tensor::new(tokens, &device)?.unsqueeze(0)?;
@@ -66,7 +74,7 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
             };
             (expected.host_to_device.count, expected.host_to_device.bytes) = (1, 4);
             (expected.device_to_host.count, expected.device_to_host.bytes) = (1, 4);
-            assert_eq!(counters().since(&before), expected, "{architecture}");
+            assert_eq!(counters().since(&before), expected, "{architecture} {name}");
         }
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! The text of docs/quantized.md, from the table of types.
 use super::crossover::row_of;
 use super::experts::MOST_PLANNED_EXPERTS;
-use super::own::MOST_VECTOR_ROWS;
+use super::own::{MOST_VECTOR_ROWS, MOST_WEIGHTS};
+use super::pairs::PAIRS;
 use super::types::{QuantizedType, TYPES};
 use super::STAGING_BYTES;
 use candle_kernels::rocm::targets::Family;
@@ -85,6 +86,8 @@ pub fn quantized_document() -> String {
     let dense_from = row_of(Family::Rdna3).dense_from.unwrap_or(0);
     let experts_from_dense = row_of(Family::Rdna3).dense_tasks_per_expert;
     let translated = table(TRANSLATED, TYPES.iter().filter(|t| t.mul_mat_vec.is_some()));
+    let pairs: Vec<_> = PAIRS.iter().map(|p| format!("`pair_{}`", p.name)).collect();
+    let pairs = pairs.join(", ");
     format!(
         "<!-- Generated from candle-core/src/quantized/rocm/types.rs: do not edit. Make it anew with\n     \
          `UPDATE_DOCS=1 cargo test -p candle-core --features rocm --test rocm_quantized`. -->\n\
@@ -115,6 +118,8 @@ pub fn quantized_document() -> String {
          of an embedding. From {experts_from} rows of activations an expert on average ({experts_from_dot} without matrix \
          cores, {experts_from_dense} with weights that are not quantized) the device sorts them by expert and multiplies \
          by tiles; below that, and with more than {MOST_PLANNED_EXPERTS} experts, each row is a vector product.\n\
+         - **Together.** `candle_nn::fused::products` multiplies the same 1 to {MOST_VECTOR_ROWS} rows of activations with up \
+         to {MOST_WEIGHTS} weights of a type in one launch, a single row also with weights of two types: {pairs}.\n\
          - **Loading.** A GGUF tensor is read straight into {staging} MiB of page-locked buffers and copied from there \
          while the next stretch is read: that much, and no copy of the tensor, is the host memory it takes.\n\n\
          ## Candle's translated kernels\n\n\

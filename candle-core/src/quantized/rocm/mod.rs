@@ -17,6 +17,7 @@ mod experts;
 mod large;
 mod lookup;
 mod own;
+mod pairs;
 mod product;
 mod quantize;
 mod staging;

@@ -3,8 +3,8 @@
 //! They take any number of weight rows, activation rows and blocks, read and write nothing outside of them, and take
 //! and give f32, f16 and bf16 without a conversion in between.
 use super::crossover::{crossover, Parts};
+use super::pairs::Formats;
 use super::tile::Tile;
-use super::types;
 use super::QRocmStorage;
 use crate::backend::BackendStorage;
 use crate::rocm_backend::{kernels, RocmBuffer, RocmError, Stretch};
@@ -137,7 +137,8 @@ struct Weights {
     out: [DevicePtr; MOST_WEIGHTS],
     bias: [DevicePtr; MOST_WEIGHTS],
     rows: [u32; MOST_WEIGHTS],
-    padding: u32,
+    /// Bit i: whether number i is of the second type of a pair.
+    second: u32,
 }
 const _: () = assert!(size_of::<Weights>() == 88);
 
@@ -151,7 +152,7 @@ impl Default for Weights {
             out: [DevicePtr::NULL; MOST_WEIGHTS],
             bias: [DevicePtr::NULL; MOST_WEIGHTS],
             rows: [0; MOST_WEIGHTS],
-            padding: 0,
+            second: 0,
         }
     }
 }
@@ -245,7 +246,7 @@ fn multiply(
         return Ok(out);
     }
     let weights = Weights::default().with(0, w, p.n, &out)?;
-    vector(device, name, &weights, p, x, dtype)?;
+    vector(device, Formats::One(name), &weights, p, x, dtype)?;
     Ok(out)
 }
 
@@ -259,8 +260,8 @@ pub(super) struct Part<'a> {
     pub(super) bias: DevicePtr,
 }
 
-/// The products of up to [`MOST_WEIGHTS`] weights of one type in one launch of the vector kernel. `k` is a
-/// whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty.
+/// The products of up to [`MOST_WEIGHTS`] weights in one launch of a vector kernel: of one type or, with one row, of two that
+/// have a kernel together. `k` is a whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty.
 pub(super) fn products(
     parts: &[Part],
     rows: usize,
@@ -269,8 +270,8 @@ pub(super) fn products(
     start: usize,
 ) -> Result<Vec<RocmStorage>> {
     let (device, dtype) = (x.device(), x.dtype());
-    let Some(name) = parts.first().and_then(|part| types::row(part.w.dtype).own) else {
-        crate::bail!("quantized products: no weights, or of a type without kernels")
+    let Some(formats) = Formats::of(parts.iter().map(|part| part.w.dtype)) else {
+        crate::bail!("quantized products: no weights, or of types without a kernel")
     };
     let activations = Activations::of(x, start, rows, k)?;
     let (mut weights, mut outs) = (Weights::default(), Vec::with_capacity(parts.len()));
@@ -278,12 +279,13 @@ pub(super) fn products(
         let out = RocmStorage::uninit(device, rows * part.n, dtype)?;
         weights = weights.with(i, part.w, part.n, &out)?;
         weights.bias[i] = part.bias;
+        weights.second |= u32::from(formats.is_second(part.w.dtype)) << i;
         outs.push(out);
     }
     let n = parts.iter().map(|part| part.n).sum();
     vector(
         device,
-        name,
+        formats,
         &weights,
         &Product { rows, n, k },
         &activations,
@@ -295,25 +297,31 @@ pub(super) fn products(
 /// A vector kernel; `p.n` counts the rows of all weights.
 fn vector(
     device: &RocmDevice,
-    name: &'static str,
+    formats: Formats,
     weights: &Weights,
     p: &Product,
     x: &Activations,
     dtype: DType,
 ) -> Result<()> {
     let vector = Vector::of(&device.properties().target, p.rows);
-    let launch = device.launch(&kernels::QUANTIZED_PRODUCT, "vec", name, vector.columns)?;
+    let (op, name, columns) = match formats {
+        Formats::One(name) => ("vec", name, vector.columns),
+        Formats::Two(pair) if p.rows == 1 => ("pair", pair.name, ""),
+        Formats::Two(_) => crate::bail!("quantized products: two types with {} rows", p.rows),
+    };
+    let launch = device.launch(&kernels::QUANTIZED_PRODUCT, op, name, columns)?;
     let groups = weights
         .rows
         .iter()
         .map(|n| (*n as usize).div_ceil(vector.rows));
     let launch = launch.groups(groups.sum())?.block(WORKGROUP);
-    let launch = launch
-        .arg(*weights)
-        .arg(x.ptr())
-        .int("k", p.k / SEGMENT)?
-        .int("rows", p.rows)?
-        .arg(float_type(dtype)?);
+    let launch = launch.arg(*weights).arg(x.ptr()).int("k", p.k / SEGMENT)?;
+    // Those of a pair have a row, and CUDA's driver refuses to pass more than a kernel takes.
+    let launch = match formats {
+        Formats::One(_) => launch.int("rows", p.rows)?,
+        Formats::Two(_) => launch,
+    };
+    let launch = launch.arg(float_type(dtype)?);
     // SAFETY: `p` was checked against the weights, the activations and the results have its sizes.
     unsafe { launch.run() }
 }

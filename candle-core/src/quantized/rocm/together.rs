@@ -1,10 +1,11 @@
-//! Products of the same few rows of activations with several weights, as one launch for those of one type: queries, keys and
-//! values; gate and up. On a fast card a product of one row takes about as long as the card needs to begin and end it.
+//! Products of the same few rows of activations with several weights, as one launch for those of one type, or of a row with
+//! those of two: queries, keys and values; gate and up. On a fast card a product of one row takes about as long as the card
+//! needs to begin and end it.
 use super::own::{self, Part, Product};
-use super::product;
+use super::{pairs, product};
 use crate::backend::{BackendDevice, BackendStorage};
 use crate::op::BackpropOp;
-use crate::quantized::{GgmlDType, QStorage, QTensor};
+use crate::quantized::{QStorage, QTensor};
 use crate::{DType, Result, RocmStorage, Shape, Storage, Tensor};
 use candle_hip::DevicePtr;
 
@@ -31,10 +32,8 @@ pub fn products(
     let Storage::Rocm(activations) = &*storage else {
         return Ok(None);
     };
-    // The numbers of the weights of each type.
-    let mut types: Vec<(GgmlDType, Vec<usize>)> = Vec::new();
     let mut parts = Vec::with_capacity(weights.len());
-    for (index, (tensor, bias)) in weights.iter().enumerate() {
+    for (tensor, bias) in weights {
         let (QStorage::Rocm(w), Ok((n, columns))) = (&tensor.storage, tensor.shape().dims2())
         else {
             return Ok(None);
@@ -47,18 +46,12 @@ pub fn products(
             return Ok(None);
         };
         parts.push(Part { w, n, bias });
-        match types.iter_mut().find(|(dtype, _)| *dtype == w.dtype()) {
-            Some((_, of_type)) => of_type.push(index),
-            None => types.push((w.dtype(), vec![index])),
-        }
     }
 
     let start = x.layout().start_offset();
     let mut results: Vec<Option<Tensor>> = vec![None; weights.len()];
-    for indices in types
-        .iter()
-        .flat_map(|(_, of_type)| of_type.chunks(own::MOST_WEIGHTS))
-    {
+    let types: Vec<_> = parts.iter().map(|part| part.w.dtype()).collect();
+    for indices in pairs::launches(&types, own::MOST_WEIGHTS, rows == 1) {
         let group: Vec<Part> = indices.iter().map(|i| parts[*i]).collect();
         let outs = own::products(&group, rows, k, activations, start)?;
         for (index, out) in indices.iter().zip(outs) {

@@ -3,6 +3,7 @@
 //
 //   vec_<t>_<c>   up to c = 1, 2, 4 or 8 rows of activations, with up to three weights that read the same ones (queries, keys
 //                 and values; gate and up), each with a bias or without: a workgroup for each few rows of the weights
+//   pair_<t>_<u>  the same for a row of activations and weights of two formats, by number: the pairs of FOR_EACH_PAIR
 //   moe_<t>       a row of activations with the weights of one expert, picked on the device: likewise
 //
 // <t> is a format of formats.h. Weights are [n, k], activations rows of activations.h, results [rows, n] in
@@ -14,9 +15,11 @@ constexpr unsigned WARPS = 4;  // of a workgroup; they share each of its rows of
 
 #if defined(__NVCC__)
 #define VEC_BOUNDS(F, COLUMNS) __launch_bounds__(WARP *WARPS, (VecShape<F, COLUMNS>::RESIDENT))
+#define PAIR_BOUNDS(F, G) __launch_bounds__(WARP *WARPS, (PairShape<F, G>::RESIDENT))
 #else
 #define VEC_BOUNDS(F, COLUMNS) \
     __launch_bounds__(WARP *WARPS) __attribute__((amdgpu_waves_per_eu((VecShape<F, COLUMNS>::BOUNDS.waves))))
+#define PAIR_BOUNDS(F, G) __launch_bounds__(WARP *WARPS) __attribute__((amdgpu_waves_per_eu((PairShape<F, G>::WAVES))))
 #endif
 
 /// Two floats, which CDNA multiplies and adds at once. (Left to itself the compiler finds such pairs too, and keeps the
@@ -249,37 +252,59 @@ struct Weights {
     /// Null, or what is added to each row's products: of the activations' type, as the results are.
     const void *bias[MOST_WEIGHTS];
     unsigned rows[MOST_WEIGHTS];
-    unsigned padding;
+    /// Bit i: whether number i is of the second format of a pair.
+    unsigned second;
 };
 static_assert(sizeof(Weights) == 88, "as the host packs it");
 
+/// The weights whose rows a workgroup multiplies.
+struct Chosen {
+    const void *w, *bias;
+    void *out;
+    unsigned n;
+    /// Of their ROWS rows that are the workgroup's.
+    unsigned group;
+    unsigned number;
+};
+
 /// Workgroups take the rows of one matrix after the other, each beginning with one of its own.
-template <class F, unsigned COLUMNS>
-static __device__ __forceinline__ void vec(const Weights &weights, const void *x, unsigned segments, unsigned columns,
-                                           int type) {
-    typedef VecShape<F, COLUMNS> S;
-    constexpr unsigned ROWS = S::ROWS;
-    unsigned group = blockIdx.x, n = weights.rows[0];
-    const void *w = weights.of[0], *bias = weights.bias[0];
-    void *out = weights.out[0];
-    // Chosen by conditions: for a variable index nvcc copies the argument to local memory first.
+template <unsigned ROWS> static __device__ __forceinline__ Chosen choose(const Weights &weights) {
+    Chosen chosen = {weights.of[0], weights.bias[0], weights.out[0], weights.rows[0], blockIdx.x, 0};
+    // By conditions: for a variable index nvcc copies the argument to local memory first.
     bool later = true;
 #pragma unroll
     for (unsigned i = 1; i < MOST_WEIGHTS; ++i) {
         const unsigned groups = (weights.rows[i - 1] + ROWS - 1) / ROWS;
-        later = later && group >= groups;
-        group -= later ? groups : 0;
-        n = later ? weights.rows[i] : n;
-        w = later ? weights.of[i] : w;
-        bias = later ? weights.bias[i] : bias;
-        out = later ? weights.out[i] : out;
+        later = later && chosen.group >= groups;
+        chosen.group -= later ? groups : 0;
+        chosen.n = later ? weights.rows[i] : chosen.n;
+        chosen.w = later ? weights.of[i] : chosen.w;
+        chosen.bias = later ? weights.bias[i] : chosen.bias;
+        chosen.out = later ? weights.out[i] : chosen.out;
+        chosen.number = later ? i : chosen.number;
     }
-    multiply_rows<F, S, COLUMNS, ROWS>(w, 0, x, 0, group, n, segments, columns,
-                                       [&](unsigned row, unsigned column, float value) {
-                                           // As the product and the addition round, one after the other.
-                                           if (bias) value = round_float(value, type) + load_float(bias, row, type);
-                                           store_float(out, static_cast<size_t>(column) * n + row, type, value);
-                                       });
+    return chosen;
+}
+
+template <class F, unsigned COLUMNS>
+static __device__ __forceinline__ void multiply_chosen(const Chosen &chosen, const void *x, unsigned segments,
+                                                       unsigned columns, int type) {
+    typedef VecShape<F, COLUMNS> S;
+    const void *bias = chosen.bias;
+    void *out = chosen.out;
+    const unsigned n = chosen.n;
+    multiply_rows<F, S, COLUMNS, S::ROWS>(chosen.w, 0, x, 0, chosen.group, n, segments, columns,
+                                          [&](unsigned row, unsigned column, float value) {
+                                              // As the product and the addition round, one after the other.
+                                              if (bias) value = round_float(value, type) + load_float(bias, row, type);
+                                              store_float(out, static_cast<size_t>(column) * n + row, type, value);
+                                          });
+}
+
+template <class F, unsigned COLUMNS>
+static __device__ __forceinline__ void vec(const Weights &weights, const void *x, unsigned segments, unsigned columns,
+                                           int type) {
+    multiply_chosen<F, COLUMNS>(choose<VecShape<F, COLUMNS>::ROWS>(weights), x, segments, columns, type);
 }
 
 #define VEC(name, F, COLUMNS)                                                            \
@@ -289,6 +314,19 @@ static __device__ __forceinline__ void vec(const Weights &weights, const void *x
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
 FOR_EACH_FORMAT(VECS)
+
+/// Each format as its own kernel has it, so that the results are the same bits.
+#define PAIR(name, F, other, G)                                                                                           \
+    extern "C" __global__ PAIR_BOUNDS(F, G) void pair_##name##_##other(Weights weights, const void *x, unsigned segments, \
+                                                                       int type) {                                        \
+        static_assert(VecShape<F, 1>::ROWS == VecShape<G, 1>::ROWS, "workgroups count the rows of both");                 \
+        const Chosen chosen = choose<VecShape<F, 1>::ROWS>(weights);                                                      \
+        if (weights.second >> chosen.number & 1)                                                                          \
+            multiply_chosen<G, 1>(chosen, x, segments, 1, type);                                                          \
+        else                                                                                                              \
+            multiply_chosen<F, 1>(chosen, x, segments, 1, type);                                                          \
+    }
+FOR_EACH_PAIR(PAIR)
 
 // ---- moe --------------------------------------------------------------------------------------------------------
 

@@ -96,3 +96,30 @@ template <class F, unsigned COLUMNS> struct VecShape {
     static constexpr unsigned RESIDENT = COLUMNS == 1 && LanePortion<F>::ONE_SCALE ? 5 : 4;
 #endif
 };
+
+/// Calls MACRO(name, Format, other name, other Format) for the pairs of formats that one kernel multiplies, for a row of
+/// activations: what llama.cpp's file types make of queries and keys on one side and values on the other
+/// (`llama_tensor_get_type_impl` of its llama-quant.cpp). candle-core/src/quantized/rocm/pairs.rs has the same rows.
+#define FOR_EACH_PAIR(MACRO)                                                  \
+    /* Q4_K_M and Q5_K_M: half of the layers. */                              \
+    MACRO(q4k, Q4K, q6k, Q6K) MACRO(q5k, Q5K, q6k, Q6K)                       \
+    /* Q4_K_S: the first four layers; of 70B, Q4_K_M's others too. */         \
+    MACRO(q4k, Q4K, q5k, Q5K)                                                 \
+    /* Q3_K_M, and its first two layers as all of Q3_K_L. */                  \
+    MACRO(q3k, Q3K, q4k, Q4K) MACRO(q3k, Q3K, q5k, Q5K)                       \
+    /* Q2_K, with four heads of queries for one of keys or more, and less. */ \
+    MACRO(q2k, Q2K, q4k, Q4K) MACRO(q2k, Q2K, q3k, Q3K)                       \
+    /* Q4_K_M and Q5_K_M where rows are no multiple of 256. */                \
+    MACRO(q5_0, Q5_0, q8_0, Q8_0) MACRO(q5_1, Q5_1, q8_0, Q8_0)
+
+/// What bounds the registers of such a kernel.
+template <class F, class G> struct PairShape {
+#if defined(__HIP__)
+    static constexpr unsigned A = VecShape<F, 1>::BOUNDS.waves, B = VecShape<G, 1>::BOUNDS.waves;
+    /// Of a SIMD: the fewer of both; of one that is free the other's.
+    static constexpr unsigned WAVES = A == 0 || (B != 0 && B < A) ? B : A;
+#else
+    static constexpr unsigned A = VecShape<F, 1>::RESIDENT, B = VecShape<G, 1>::RESIDENT;
+    static constexpr unsigned RESIDENT = A < B ? A : B;
+#endif
+};
