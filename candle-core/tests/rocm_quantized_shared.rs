@@ -344,6 +344,65 @@ fn threads_share_activations() -> Result<()> {
     Ok(())
 }
 
+/// f32 of f16 and bf16 has the numbers that it was made of, so products find their int8 form with it; no other conversion does.
+#[test]
+fn a_conversion_hands_the_form_on() -> Result<()> {
+    let _serial = SERIAL.lock().unwrap_or_else(|e| e.into_inner());
+    let w = weights(20)?;
+    let product = |x: &Tensor| launches(|| w.forward(x).map(drop));
+    for (from, to, kept) in [
+        (DType::F16, DType::F32, true),
+        (DType::BF16, DType::F32, true),
+        (DType::F32, DType::F16, false),
+        (DType::F32, DType::BF16, false),
+        (DType::F16, DType::BF16, false),
+    ] {
+        let what = format!("{from:?} to {to:?}");
+        let x = activations(ROWS, 21)?.to_dtype(from)?;
+        assert_eq!(product(&x)?, 2, "{what}: made");
+        let y = x.to_dtype(to)?;
+        assert_eq!(product(&y)?, if kept { 1 } else { 2 }, "{what}");
+        let y = y.to_dtype(DType::F32)?;
+        assert_eq!(
+            w.forward(&y)?.to_vec2::<f32>()?,
+            of_a_copy(&w, &y)?,
+            "{what}"
+        );
+        assert_eq!(product(&x)?, 1, "{what}: still there");
+    }
+    let x = activations(ROWS, 22)?.to_dtype(DType::F16)?;
+    w.forward(&x)?;
+    // Neither of a part nor of another order of the elements.
+    let (part, turned) = (x.narrow(0, 1, 2)?, x.reshape((K, ROWS))?.t()?);
+    for other in [part, turned] {
+        let y = other.to_dtype(DType::F32)?;
+        assert_eq!(product(&y)?, 2);
+        assert_eq!(w.forward(&y)?.to_vec2::<f32>()?, of_a_copy(&w, &y)?);
+    }
+    // Each ends when its own elements change.
+    w.forward(&x)?;
+    let (y, z) = (x.to_dtype(DType::F32)?, x.to_dtype(DType::F32)?);
+    let before = w.forward(&z)?.to_vec2::<f32>()?;
+    x.slice_set(&activations(1, 23)?.to_dtype(DType::F16)?, 0, 0)?;
+    y.slice_set(&activations(1, 24)?, 0, 1)?;
+    assert_eq!([product(&z)?, product(&x)?, product(&y)?], [1, 2, 2]);
+    assert_eq!(w.forward(&z)?.to_vec2::<f32>()?, before);
+    assert_eq!(w.forward(&y)?.to_vec2::<f32>()?, of_a_copy(&w, &y)?);
+    // What was made before a recording is of the past in it.
+    let x = activations(ROWS, 25)?.to_dtype(DType::F16)?;
+    w.forward(&x)?;
+    let step = || w.forward(&x.to_dtype(DType::F32)?);
+    step()?;
+    let (graph, out) = rocm()?.as_rocm_device()?.graph(step)?;
+    for seed in 26..28 {
+        x.slice_set(&activations(ROWS, seed)?.to_dtype(DType::F16)?, 0, 0)?;
+        graph.launch()?;
+        let y = x.to_dtype(DType::F32)?;
+        assert_eq!(out.to_vec2::<f32>()?, of_a_copy(&w, &y)?);
+    }
+    Ok(())
+}
+
 /// What is recorded quantizes its input itself, and a launch changes what was quantized before.
 #[test]
 fn graphs_see_new_elements() -> Result<()> {

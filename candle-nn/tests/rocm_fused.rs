@@ -551,6 +551,9 @@ fn attention_leaves_its_result_in_int8() -> Result<()> {
             let at = cache.len();
             let out = cache.forward(&q, &k, &v, &rotary, at, None)?;
             same(&out, &format!("{count} tokens at {at}"))?;
+            // As models go on whose other activations are in f32.
+            let wide = out.to_dtype(DType::F32)?;
+            same(&wide, &format!("{count} tokens at {at}, in f32"))?;
             if count == 1 {
                 // What is left ends with the elements.
                 let ones = Tensor::ones((case.batch, 1, 7), case.dtype, &device)?;

@@ -8,7 +8,14 @@ use crate::{DType, Layout, Result};
 use candle_hip::DevicePtr;
 
 pub(super) fn cast(x: &RocmStorage, l: &Layout, dtype: DType) -> Result<RocmStorage> {
-    cast_elements(x.device(), x.ptr(l), x.dtype(), l, dtype)
+    let mut out = cast_elements(x.device(), x.ptr(l), x.dtype(), l, dtype)?;
+    // Every f16 and every bf16 is an f32.
+    let same_numbers = matches!((x.dtype(), dtype), (DType::F16 | DType::BF16, DType::F32));
+    if same_numbers && l.is_contiguous() {
+        let count = l.shape().elem_count();
+        x.forms.hand_on(l.start_offset(), count, &mut out.forms);
+    }
+    Ok(out)
 }
 
 /// Elements of type `from`, found from address `x` on by the strides of `l`, in another type.

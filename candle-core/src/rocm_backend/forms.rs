@@ -7,6 +7,8 @@
 //! it by [`RocmStorage::changing`](super::RocmStorage::changing), which drops the form; what is enqueued on the device's
 //! one stream until then still reads the old one.
 //!
+//! A conversion to a type that has every number of the elements' own hands the form on: int8 of the same numbers.
+//!
 //! A launch of a graph changes elements of tensors that nobody has as `&mut`; and what is recorded must hold at every
 //! launch, whatever was made before. So all forms end with a recording's begin and end, and with each launch: [`forget_all`].
 use super::RocmBuffer;
@@ -69,12 +71,33 @@ impl Forms {
         Ok(buffer)
     }
 
+    /// Leaves the form, where it is that of the `count` elements from `start` on, with a storage that holds the same numbers
+    /// from its first element on.
+    pub(super) fn hand_on(&self, start: usize, count: usize, to: &mut Self) {
+        let last = self.last();
+        let Some(form) = &*last else { return };
+        let Stretch { rows, columns, .. } = form.made_of;
+        let all = (form.made_of.start, rows * columns) == (start, count);
+        if all && form.epoch == EPOCH.load(Ordering::Acquire) {
+            let made_of = Stretch {
+                start: 0,
+                rows,
+                columns,
+            };
+            to.set(made_of, form.epoch, form.buffer.clone());
+        }
+    }
+
     /// A form that whoever has just written the elements made of them.
     pub(super) fn put(&mut self, made_of: Stretch, buffer: RocmBuffer) {
+        self.set(made_of, EPOCH.load(Ordering::Acquire), Arc::new(buffer));
+    }
+
+    fn set(&mut self, made_of: Stretch, epoch: u64, buffer: Arc<RocmBuffer>) {
         let form = Form {
             made_of,
-            epoch: EPOCH.load(Ordering::Acquire),
-            buffer: Arc::new(buffer),
+            epoch,
+            buffer,
         };
         *self.last.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(form);
     }
