@@ -3,11 +3,12 @@
 use anyhow::{Context, Result};
 use candle::quantized::GgmlDType;
 use candle::rocm_backend::hip::{counters, Counters};
-use candle::{Device, Tensor, D};
+use candle::{DType, Device, Tensor, D};
 
 #[allow(dead_code)]
 #[path = "../examples/small-gguf/architectures.rs"]
 mod architectures;
+#[allow(dead_code)]
 #[path = "rocm_support/loading.rs"]
 mod loading;
 #[allow(dead_code)]
@@ -16,12 +17,18 @@ mod models;
 #[path = "../examples/small-gguf/vocabulary.rs"]
 mod vocabulary;
 
-fn small(architecture: &str, weights: models::Weights, device: &Device) -> Result<loading::Model> {
+/// A small model, its keys and values in `dtype` if it asks.
+fn small(
+    architecture: &str,
+    weights: models::Weights,
+    dtype: DType,
+    device: &Device,
+) -> Result<loading::Model> {
     let all = architectures::ARCHITECTURES;
     let row = all.iter().find(|row| row.name == architecture);
     let sketch = (row.context("not in the table")?.describe)();
     let file = models::gguf(architecture, &sketch, weights)?;
-    loading::load(architecture, &file, device)
+    loading::load_as(architecture, &file, device, dtype)
 }
 
 /// Layers of the small models.
@@ -34,12 +41,17 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     let device = Device::new_rocm(0)?;
     // Norm of the sum; q, k and v; heads; attention; output; norm of the sum; gate and up; their product; down.
     let llama = 9;
+    let glm4 = llama + 4;
     let architectures = [
-        ("llama", llama),
+        ("llama", DType::F32, llama),
         // With biases, added where the products are.
-        ("qwen2", llama),
+        ("qwen2", DType::F32, llama),
         // Heads of queries and keys are normalised where they are rotated.
-        ("qwen3", llama),
+        ("qwen3", DType::F32, llama),
+        // Besides: int8 of the norm, norms behind attention and feed-forward, the residual.
+        ("glm4", DType::F32, glm4),
+        // Queries, keys and values there, the result back with its int8 form.
+        ("glm4", DType::BF16, glm4 + 4),
     ];
     // The embedding, its norm's result in int8, the norm of the last sum, logits, the likeliest.
     let around = 5;
@@ -48,11 +60,11 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
         // Values in Q6K, queries and keys in Q4K: one launch all the same.
         ("Q4_K_M", models::Weights::Q4KM),
     ];
-    for ((architecture, each), (name, weights)) in architectures
+    for ((architecture, dtype, each), (name, weights)) in architectures
         .into_iter()
         .flat_map(|row| weights.map(|weights| (row, weights)))
     {
-        let mut model = small(architecture, weights, &device)?;
+        let mut model = small(architecture, weights, dtype, &device)?;
         let mut at = 0;
         let mut decode = |tokens: &[u32]| -> Result<u32> {
             let input = Tensor::new(tokens, &device)?.unsqueeze(0)?;
@@ -74,7 +86,11 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
             };
             (expected.host_to_device.count, expected.host_to_device.bytes) = (1, 4);
             (expected.device_to_host.count, expected.device_to_host.bytes) = (1, 4);
-            assert_eq!(counters().since(&before), expected, "{architecture} {name}");
+            assert_eq!(
+                counters().since(&before),
+                expected,
+                "{architecture} {dtype:?} {name}"
+            );
         }
     }
     Ok(())

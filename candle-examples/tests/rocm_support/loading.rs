@@ -8,8 +8,13 @@ use std::io::Cursor;
 /// A loaded model: tokens `[1, n]` and their first position give the logits of the next token.
 pub type Model = Box<dyn FnMut(&Tensor, usize) -> candle::Result<Tensor>>;
 
-/// Loads the model `file` of an architecture the way its example does.
+/// Loads the model `file` of an architecture the way its example does, with keys and values in f32.
 pub fn load(architecture: &str, file: &[u8], device: &Device) -> Result<Model> {
+    load_as(architecture, file, device, DType::F32)
+}
+
+/// With keys and values in `dtype`, where the model lets its user choose.
+pub fn load_as(architecture: &str, file: &[u8], device: &Device, dtype: DType) -> Result<Model> {
     let mut reader = Cursor::new(file);
     let content = gguf_file::Content::read(&mut reader)?;
     let r = &mut reader;
@@ -23,7 +28,6 @@ pub fn load(architecture: &str, file: &[u8], device: &Device) -> Result<Model> {
             Box::new(move |tokens, at| model.forward(tokens, at))
         }
         "glm4" => {
-            let dtype = DType::F32;
             let mut model = m::quantized_glm4::ModelWeights::from_gguf(content, r, device, dtype)?;
             Box::new(move |tokens, at| model.forward(tokens, at))
         }
@@ -48,7 +52,6 @@ pub fn load(architecture: &str, file: &[u8], device: &Device) -> Result<Model> {
             Box::new(move |tokens, at| model.forward(tokens, at))
         }
         "qwen3-moe" => {
-            let dtype = DType::F32;
             let mut model =
                 m::quantized_qwen3_moe::GGUFQWenMoE::from_gguf(content, r, device, dtype)?;
             Box::new(move |tokens, at| model.forward(tokens, at))
