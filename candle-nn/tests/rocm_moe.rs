@@ -1,6 +1,6 @@
 //! `candle_nn::moe` on rocm against the experts' products one by one, in f64.
-use candle::quantized::{GgmlDType, QTensor};
-use candle::{DType, Device, Result, Tensor};
+use candle::quantized::{rocm, GgmlDType, QTensor};
+use candle::{DType, Device, Result, Storage, Tensor};
 use candle_nn::moe::{moe_gemm, moe_gemm_gguf};
 
 const EXPERTS: usize = 4;
@@ -144,6 +144,93 @@ fn dense_experts() -> Result<()> {
     Ok(())
 }
 
+/// `candle::quantized::rocm::moe_gemm_gguf`, which takes activations of more types than `candle_nn::moe` does.
+fn product_of_any_types(
+    x: &Tensor,
+    w: &QTensor,
+    scales: &Option<Tensor>,
+    sorted: &Tensor,
+    experts: &Tensor,
+) -> Result<Tensor> {
+    fn on_rocm(storage: &Storage) -> &candle::RocmStorage {
+        match storage {
+            Storage::Rocm(storage) => storage,
+            _ => panic!("not on rocm"),
+        }
+    }
+    let tables = [Some(sorted), Some(experts), scales.as_ref()];
+    let [rows, experts, scales] = tables.map(|table| table.map(Tensor::storage_and_layout));
+    let (x, x_l) = x.storage_and_layout();
+    let [rows, experts, weights] =
+        [&rows, &experts, &scales].map(|table| table.as_ref().map(|(s, l)| (on_rocm(s), *l)));
+    let tokens = rocm::SortedTokens {
+        rows: rows.expect("given"),
+        experts: experts.expect("given"),
+        weights,
+        per_token: PER_TOKEN,
+    };
+    let (out, shape) = rocm::moe_gemm_gguf(w, on_rocm(&x), x_l, &tokens)?;
+    let (out, op) = (Storage::Rocm(out), candle::op::BackpropOp::none());
+    Ok(Tensor::from_storage(out, shape, op, false))
+}
+
+/// Weights and activations of any two float types, by tiles (32 tasks of 128 rows), whole and in part: rows of any length, read
+/// from addresses that are multiples of an element's size only. Numbers that f16 has as subnormals stay what they are.
+#[test]
+fn experts_of_two_float_types() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    let types = [
+        (GgmlDType::F32, DType::F32),
+        (GgmlDType::F16, DType::F16),
+        (GgmlDType::BF16, DType::BF16),
+    ];
+    for (tokens, n, k) in [(70, 131, 100), (90, 128, 67), (70, 5, 1), (64, 66, 32)] {
+        let case = Case {
+            tokens,
+            n,
+            k,
+            weighted: tokens == 90,
+        };
+        // Half of the weights are below 2^-14.
+        let small = |(i, v): (usize, f32)| if i % 2 == 0 { v } else { v * 1e-5 };
+        let w = numbers(EXPERTS * n * k, 1.).into_iter().enumerate();
+        let w = Tensor::from_iter(w.map(small), &Device::Cpu)?.reshape((EXPERTS, n, k))?;
+        let x = Tensor::from_vec(numbers(tokens * k, 2.), (tokens, k), &Device::Cpu)?;
+        for (w_type, w_dtype) in types {
+            let there = QTensor::quantize_onto(&w, w_type, &device)?;
+            let w = w.to_dtype(w_dtype)?.to_dtype(DType::F32)?;
+            let w = w.flatten_all()?.to_vec1::<f32>()?;
+            for (x_dtype, rounding) in [
+                (DType::F32, 2f64.powi(-24)),
+                (DType::F16, 2f64.powi(-11)),
+                (DType::BF16, 2f64.powi(-8)),
+            ] {
+                let x = x.to_dtype(x_dtype)?;
+                let on_rocm = x.to_device(&device)?;
+                let x = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                run(
+                    &case,
+                    &w,
+                    &x,
+                    |scales, sorted, experts| {
+                        product_of_any_types(&on_rocm, &there, scales, sorted, experts)
+                    },
+                    |found, expected, absolute, what| {
+                        // The sum and the scale in f32, then the result's own rounding, below 2^-14 in f16 to steps of 2^-24.
+                        let sum = (k + 1) as f64 * 2f64.powi(-24) * absolute;
+                        let bound = sum + rounding * expected.abs() + 2f64.powi(-25);
+                        assert!(
+                            (found - expected).abs() <= bound,
+                            "{w_type:?} by {x_dtype:?}, k = {k}, {what}: {found}, expected {expected}"
+                        );
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn quantized_experts() -> Result<()> {
     let device = Device::new_rocm(0)?;
@@ -215,4 +302,26 @@ fn tables_that_do_not_fit_are_errors() -> Result<()> {
     let error = moe_gemm(&narrow, &w, &None, &ids(4)?, &ids(4)?, PER_TOKEN, false);
     assert!(error.unwrap_err().to_string().contains("does not fit"));
     Ok(())
+}
+
+/// The products whose instructions, by `HIP_EMULATOR_PROFILE`, decide in crossover.rs from how many tasks on experts' tiles pay.
+#[test]
+#[ignore = "for a profile"]
+fn what_experts_cost() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    let (n, k) = (512, 2048);
+    let w = Tensor::from_vec(numbers(n * k, 1.), (1, n, k), &Device::Cpu)?;
+    for w_type in [GgmlDType::F32, GgmlDType::F16, GgmlDType::BF16] {
+        let w = QTensor::quantize_onto(&w, w_type, &device)?;
+        for x_type in [DType::F32, DType::F16, DType::BF16] {
+            for tokens in [1, 16, 32, 64] {
+                let x = Tensor::zeros((tokens, k), x_type, &device)?;
+                let rows = tokens * PER_TOKEN;
+                let sorted = Tensor::arange(0u32, rows as u32, &device)?;
+                let experts = Tensor::zeros(rows, DType::U32, &device)?;
+                product_of_any_types(&x, &w, &None, &sorted, &experts)?;
+            }
+        }
+    }
+    device.synchronize()
 }

@@ -8,12 +8,12 @@ use crate::rocm_backend::{kernel_suffix, kernels, matmul};
 use crate::{DType, Result, RocmStorage};
 use kernels::gemm::{Problem, Strides, Tiles};
 
-/// `TILE` and `TILE_THREADS` of dense.hip: of a mixture's experts.
+/// The flat tile of gemm/tiles.h and gemm/fma_tiles.h: of a mixture's experts.
 pub(super) static EXPERTS_TILE: Tile = Tile {
     kernel: "dense_moe_tile",
-    rows: 64,
-    columns: 64,
-    threads: 256,
+    rows: 128,
+    columns: 32,
+    threads: kernels::gemm::THREADS,
 };
 
 impl Product {

@@ -134,7 +134,16 @@ impl Plan {
         let launch = match &sorted {
             Some(sorted) => {
                 let groups = sorted.plan.most_groups as usize;
-                tile.grid(launch, self.n.div_ceil(tile.rows), groups)
+                let rows = self.n.div_ceil(tile.rows);
+                match row.own {
+                    Some(_) => tile.grid(launch, rows, groups),
+                    None => {
+                        // Every group has workgroups of its own.
+                        let layers = groups.div_ceil(MOST_GRID_Y);
+                        let grid = [rows, groups.div_ceil(layers), layers].map(|v| v as u32);
+                        launch.geometry(grid, [tile.threads, 1, 1])
+                    }
+                }
             }
             None => {
                 let rows = self.n.div_ceil(WARPS as usize) as u32;

@@ -328,7 +328,6 @@ fn vector(
 
 #[cfg(test)]
 mod tests {
-    use super::super::dense::EXPERTS_TILE;
     use super::*;
 
     /// What host and device share stands in both languages.
@@ -374,6 +373,5 @@ mod tests {
         for text in [&product, &dense] {
             holds(text, "WARPS", WARPS);
         }
-        holds(&dense, "TILE", EXPERTS_TILE.rows as u32);
     }
 }
