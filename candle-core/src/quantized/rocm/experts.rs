@@ -8,14 +8,17 @@
 //! that the weights are read and unpacked once for all of a tile.
 use super::crossover::crossover;
 use super::dense::EXPERTS_TILE;
-use super::own::{activation_bytes, Activations, MOST_GRID_Y, WARPS, WORKGROUP};
+use super::own::{activation_bytes, Activations, Product, MOST_GRID_Y, SEGMENT, WARPS, WORKGROUP};
 use super::tile::{Tile, MOST_K, SMALL};
 use super::{types, QRocmStorage};
 use crate::backend::BackendStorage;
 use crate::quantized::{GgmlDType, QStorage, QTensor};
 use crate::rocm_backend::hip::{DevicePtr, KernelArg};
-use crate::rocm_backend::{kernel_suffix, kernels, FaultReport, FaultyOp, RocmBuffer};
+use crate::rocm_backend::{
+    kernel_suffix, kernels, matmul, FaultReport, FaultyOp, Launch, RocmBuffer,
+};
 use crate::{DType, Layout, Result, RocmDevice, RocmStorage, Shape};
+use kernels::gemm::{Problem, Tiles};
 
 /// `Tasks` of experts.h, byte for byte.
 #[derive(Debug, Clone, Copy)]
@@ -95,79 +98,134 @@ impl Plan {
         if count * self.n == 0 {
             return Ok(out);
         }
-        let tile = match row.own {
-            Some(_) => &SMALL,
-            None => &EXPERTS_TILE,
-        };
-        let sorted = match self.takes_tiles(device, row.own.is_some()) {
-            true => Some(self.sort(device, tile, &out)?),
-            false => None,
-        };
-        let activations;
-        let (launch, x, k) = match (row.own, row.dense) {
+        match (row.own, row.dense) {
             (Some(name), _) => {
-                activations = Activations::of(x, start, self.inputs, self.k)?;
-                let launch = match sorted {
-                    Some(_) => device.launch(&kernels::QUANTIZED_TILE, "moe_tile", name, "")?,
-                    None => device.launch(&kernels::QUANTIZED_PRODUCT, "moe", name, "")?,
-                };
-                (launch, activations.ptr(), self.k / super::own::SEGMENT)
+                let x = Activations::of(x, start, self.inputs, self.k)?;
+                self.run_quantized(name, weights, x.ptr(), &out)?;
             }
             (None, Some(dense)) => {
-                let (w_name, x_name) = (kernel_suffix(dense, op)?, kernel_suffix(x_dtype, op)?);
-                let kernel = match sorted {
-                    Some(_) => tile.kernel,
-                    None => "dense_moe",
-                };
-                let launch = device.launch(&kernels::QUANTIZED_DENSE, kernel, w_name, x_name)?;
-                (launch, x.ptr_at(start), self.k)
+                let names = [kernel_suffix(dense, op)?, kernel_suffix(x_dtype, op)?];
+                self.run_dense(names, weights, x.ptr_at(start), &out)?;
             }
             (None, None) => crate::bail!("{op}: {dtype:?} has no kernel"),
+        }
+        Ok(out)
+    }
+
+    /// Weights of the quantized type `name`, activations quantized.
+    fn run_quantized(
+        &self,
+        name: &'static str,
+        weights: DevicePtr,
+        x: DevicePtr,
+        out: &RocmStorage,
+    ) -> Result<()> {
+        let device = out.device();
+        // The tiles count the bytes of activations, and of their rows of the weights, in 32 bits.
+        let fits = activation_bytes(self.inputs, self.k) <= u32::MAX as usize && self.k <= MOST_K;
+        let sorted = match fits && self.has(crossover(device).tasks_per_expert) {
+            true => Some(self.sort(device, &SMALL, out)?),
+            false => None,
         };
-        let launch = launch.arg(weights).arg(x).arg(out.ptr_at(0));
-        let launch = launch.arg(self.tasks);
-        let launch = match &sorted {
-            Some(sorted) => launch.arg(sorted.plan),
-            None => launch,
+        let launch = match sorted {
+            Some(_) => device.launch(&kernels::QUANTIZED_TILE, "moe_tile", name, "")?,
+            None => device.launch(&kernels::QUANTIZED_PRODUCT, "moe", name, "")?,
         };
-        let launch = launch.int("rows of the weights", self.n)?.int("k", k)?;
+        let launch = self.arguments(
+            launch,
+            [weights, x, out.ptr_at(0)],
+            &sorted,
+            self.k / SEGMENT,
+        )?;
         let launch = match &sorted {
             Some(sorted) => {
                 let groups = sorted.plan.most_groups as usize;
-                let rows = self.n.div_ceil(tile.rows);
-                match row.own {
-                    Some(_) => tile.grid(launch, rows, groups),
-                    None => {
-                        // Every group has workgroups of its own.
-                        let layers = groups.div_ceil(MOST_GRID_Y);
-                        let grid = [rows, groups.div_ceil(layers), layers].map(|v| v as u32);
-                        launch.geometry(grid, [tile.threads, 1, 1])
-                    }
-                }
+                SMALL.grid(launch, self.n.div_ceil(SMALL.rows), groups)
             }
             None => {
-                let rows = self.n.div_ceil(WARPS as usize) as u32;
-                launch.geometry([rows, count.min(MOST_GRID_Y) as u32, 1], WORKGROUP)
+                let rows = self.n.div_ceil(WARPS as usize);
+                launch.geometry([rows as u32, self.task_rows(), 1], WORKGROUP)
             }
         };
         // SAFETY: the kernel checks each expert and row against the counts in `tasks` (for tiles moe_plan did); those
         // were checked against the weights, x, and the buffers that `tasks` names.
-        unsafe { launch.run() }?;
-        Ok(out)
+        unsafe { launch.run() }
     }
 
-    /// Whether there are so many tasks of an expert, on average, that tiles pay.
-    fn takes_tiles(&self, device: &RocmDevice, quantized: bool) -> bool {
-        let crossover = crossover(device);
-        let from = match quantized {
-            true => crossover.tasks_per_expert,
-            false => crossover.dense_tasks_per_expert,
+    /// Weights and activations of the float types `names`.
+    fn run_dense(
+        &self,
+        names: [&'static str; 2],
+        weights: DevicePtr,
+        x: DevicePtr,
+        out: &RocmStorage,
+    ) -> Result<()> {
+        let (device, tile) = (out.device(), &EXPERTS_TILE);
+        let sorted = match self.has(crossover(device).dense_tasks_per_expert) {
+            true => Some(self.sort(device, tile, out)?),
+            false => None,
         };
+        let kernel = sorted.as_ref().map_or("dense_moe", |_| tile.kernel);
+        let launch = device.launch(&kernels::QUANTIZED_DENSE, kernel, names[0], names[1])?;
+        let launch = self.arguments(launch, [weights, x, out.ptr_at(0)], &sorted, self.k)?;
+        let launch = match &sorted {
+            Some(sorted) => {
+                // Every group has workgroups of its own.
+                let groups = sorted.plan.most_groups as usize;
+                let layers = groups.div_ceil(MOST_GRID_Y);
+                let grid = [self.n.div_ceil(tile.rows), groups.div_ceil(layers), layers];
+                launch.geometry(grid.map(|v| v as u32), [tile.threads, 1, 1])
+            }
+            None => {
+                // As many products of one row each.
+                let row = Product {
+                    rows: 1,
+                    n: self.n,
+                    k: self.k,
+                };
+                let batches = self.tasks.count as usize;
+                let rows = Problem {
+                    batches,
+                    ..row.dense()
+                };
+                let Some(plan) = matmul::plan(&rows, Tiles::OfTwoTypes)? else {
+                    return Ok(());
+                };
+                let launch = launch.arg(plan.args.splits);
+                launch.geometry([plan.grid[0], self.task_rows(), 1], plan.block)
+            }
+        };
+        // SAFETY: as for quantized weights.
+        unsafe { launch.run() }
+    }
+
+    /// What every kernel is given: weights, activations and result, the tasks, n and k.
+    fn arguments<'a>(
+        &self,
+        launch: Launch<'a>,
+        operands: [DevicePtr; 3],
+        sorted: &Option<Sorted>,
+        k: usize,
+    ) -> Result<Launch<'a>> {
+        let launch = operands.into_iter().fold(launch, Launch::arg);
+        let launch = launch.arg(self.tasks);
+        let launch = match sorted {
+            Some(sorted) => launch.arg(sorted.plan),
+            None => launch,
+        };
+        launch.int("rows of the weights", self.n)?.int("k", k)
+    }
+
+    /// Rows of a grid whose workgroups walk over the tasks.
+    fn task_rows(&self) -> u32 {
+        self.tasks.count.min(MOST_GRID_Y as u32)
+    }
+
+    /// Whether there are so many tasks of an expert, on average, and no more experts than moe_plan counts.
+    fn has(&self, tasks_per_expert: usize) -> bool {
         let experts = self.tasks.expert_count;
-        // The tiles count the bytes of quantized activations, and of their rows of the weights, in 32 bits.
-        let fits = activation_bytes(self.inputs, self.k) <= u32::MAX as usize && self.k <= MOST_K;
-        let enough = self.tasks.count as usize >= experts as usize * from;
-        experts <= MOST_PLANNED_EXPERTS && enough && (fits || !quantized)
+        let enough = self.tasks.count as usize >= experts as usize * tasks_per_expert;
+        experts <= MOST_PLANNED_EXPERTS && enough
     }
 
     /// Enqueues the sorting of the tasks. The result's rows of bad tasks become NaN.

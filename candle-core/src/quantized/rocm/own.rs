@@ -22,7 +22,7 @@ const ACTIVATION_LINE: usize = 8;
 /// `ACTIVATION_WARPS` of quantize.hip, and the blocks that each of its warps makes.
 const ACTIVATION_WARPS: u32 = 8;
 const BLOCKS_OF_WARP: usize = 4;
-/// `WARPS` of product.hip and dense.hip: of a workgroup.
+/// `WARPS` of product.hip: of a workgroup.
 pub(super) const WARPS: u32 = 4;
 /// The most rows of activations of the vector kernels.
 pub(super) const MOST_VECTOR_ROWS: usize = 8;
@@ -338,11 +338,10 @@ mod tests {
             "/../candle-kernels/src/hip/quantized/"
         );
         let source = |file: &str| std::fs::read_to_string(format!("{FOLDER}{file}")).unwrap();
-        let (activations, product, vector, dense, quantize) = (
+        let (activations, product, vector, quantize) = (
             source("activations.h"),
             source("product.hip"),
             source("vector.h"),
-            source("dense.hip"),
             source("quantize.hip"),
         );
         let holds = |text: &str, name: &str, value: u32| {
@@ -370,8 +369,6 @@ mod tests {
         }
         holds(&quantize, "ACTIVATION_WARPS", ACTIVATION_WARPS);
         holds(&product, "MOST_WEIGHTS", MOST_WEIGHTS as u32);
-        for text in [&product, &dense] {
-            holds(text, "WARPS", WARPS);
-        }
+        holds(&product, "WARPS", WARPS);
     }
 }

@@ -66,10 +66,15 @@ static __device__ __forceinline__ A spread_sums(const A (&shares)[COUNT], unsign
     }
 }
 
+/// What a result is but for its rounding.
+struct Unchanged {
+    template <class S> __device__ __forceinline__ S operator()(S sum) const { return sum; }
+};
+
 /// ROWS >= m: rows beyond m repeat the last one and are not stored, nor are columns beyond n. `args.splits` of the
 /// workgroup's warps, a power of two, share a group of columns and take turns along k. C has the type of A.
-template <class A, class B, unsigned ROWS>
-static __device__ __forceinline__ void gemv_k(const A *a, const B *b, A *c, const GemmArgs &args) {
+template <class A, class B, unsigned ROWS, class Finish = Unchanged>
+static __device__ __forceinline__ void gemv_k(const A *a, const B *b, A *c, const GemmArgs &args, Finish finish = {}) {
     typedef Sum<A> S;
     constexpr unsigned COLUMNS = GEMV_K_COLUMNS, AHEAD = GEMV_K_AHEAD<A, B, ROWS>, SIZE = CHUNK<A, B>;
     constexpr unsigned SUMS = ROWS * COLUMNS, OF_LANE = WARP / SUMS;
@@ -138,7 +143,7 @@ static __device__ __forceinline__ void gemv_k(const A *a, const B *b, A *c, cons
                 S total = parts[from][which];
                 for (unsigned w = 1; w < sharing; ++w) total += parts[from + w][which];
                 if (row < args.m && to < args.n)
-                    c[batch * args.c_batch + row * args.c_row + to * args.c_col] = static_cast<A>(total);
+                    c[batch * args.c_batch + row * args.c_row + to * args.c_col] = static_cast<A>(finish(total));
             }
             __syncthreads();
         }

@@ -3,15 +3,13 @@
 //
 //   gemv_k<r>_<w>_<x>        up to r = 1, 2, 4 or 8 rows of activations (gemm/vector.h)
 //   gemm_fma_flat_<w>_<x>, and _middle_, _large_   any number, by tiles (gemm/fma.h)
-//   dense_moe_<w>_<x>        each row of activations with the weights of one expert (see experts.h)
+//   dense_moe_<w>_<x>        each row of activations with the weights of one expert (see experts.h), as gemv_k1
 //   dense_moe_tile_<w>_<x>   the same by tiles, each of the rows that one expert multiplies
 //   moe_plan_<x>             sorts a mixture's tasks by expert for the tiles, here and in tile.hip
 //
 // <w> and <x> are f32, f16, bf16; sums are f32, results [rows, n] in the activations' type.
 #include "experts_tile.h"
 #include "../gemm/vector.h"
-
-constexpr unsigned WARPS = 4;  // of a workgroup of dense_moe, each with a row of the weights
 
 #define GEMV_K(w_name, W, x_name, X, ROWS)                                                                       \
     extern "C" __global__ __launch_bounds__(THREADS) void gemv_k##ROWS##_##w_name##_##x_name(const X *x, const W *w, \
@@ -34,24 +32,28 @@ DENSE(f16, f16, bf16, bf16)
 DENSE(bf16, bf16, f32, float)
 DENSE(bf16, bf16, f16, f16)
 
+/// `sharing`: warps of the workgroup that share rows of the weights, as `splits` of gemv_k. Grid y counts tasks.
 template <class W, class X>
-static __device__ __forceinline__ void moe(const W *w, const X *x, X *out, const Tasks &tasks, unsigned n, unsigned k) {
-    const unsigned row = blockIdx.x * WARPS + threadIdx.y;
-    if (row >= n) return;
+static __device__ __forceinline__ void moe(const W *w, const X *x, X *out, const Tasks &tasks, unsigned n, unsigned k,
+                                           unsigned sharing) {
+    GemmArgs args = {};
+    args.a_col = args.b_row = args.c_col = 1;
+    args.b_col = k;
+    args.m = args.batches = 1;
+    args.n = n;
+    args.k = args.split_depth = k;
+    args.splits = sharing;
     for (unsigned t = blockIdx.y; t < tasks.count; t += gridDim.y) {
         Task task;
         if (!tasks.find(t, task)) {
-            if (threadIdx.x == 0) tasks.refuse(t, task, out, n, row);
+            const unsigned threads = gridDim.x * THREADS;
+            for (unsigned row = blockIdx.x * THREADS + threadIdx.x; row < n; row += threads) tasks.refuse(t, task, out, n, row);
             continue;
         }
-        const W *weights = w + (static_cast<size_t>(task.expert) * n + row) * k;
         const X *activations = x + static_cast<size_t>(task.input) * k;
-        float sum = 0;
-        for (unsigned i = threadIdx.x; i < k; i += WARP) {
-            sum += static_cast<float>(weights[i]) * static_cast<float>(activations[i]);
-        }
-        sum = warp_sum(sum);
-        if (threadIdx.x == 0) out[static_cast<size_t>(task.output) * n + row] = static_cast<X>(task.scale * sum);
+        const W *weights = w + static_cast<size_t>(task.expert) * n * k;
+        gemv_k<X, W, 1>(activations, weights, out + static_cast<size_t>(task.output) * n, args,
+                        [&](float sum) { return task.scale * sum; });
     }
 }
 
@@ -62,9 +64,9 @@ static __device__ __forceinline__ void moe(const W *w, const X *x, X *out, const
 #define EXPERTS_BOUNDS FMA_BOUNDS
 #endif
 #define DENSE_MOE(w_name, W, x_name, X)                                                        \
-    extern "C" __global__ __launch_bounds__(WARP *WARPS) void dense_moe_##w_name##_##x_name(   \
-        const W *w, const X *x, X *out, Tasks tasks, unsigned n, unsigned k) {                 \
-        moe(w, x, out, tasks, n, k);                                                           \
+    extern "C" __global__ __launch_bounds__(THREADS) void dense_moe_##w_name##_##x_name(       \
+        const W *w, const X *x, X *out, Tasks tasks, unsigned n, unsigned k, unsigned sharing) { \
+        moe(w, x, out, tasks, n, k, sharing);                                                  \
     }                                                                                          \
     extern "C" __global__ EXPERTS_BOUNDS void dense_moe_tile_##w_name##_##x_name(              \
         const W *w, const X *x, X *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned k) { \
