@@ -4,7 +4,8 @@
 //   gemv_k<r>_<w>_<x>        up to r = 1, 2, 4 or 8 rows of activations (gemm/vector.h)
 //   gemm_fma_flat_<w>_<x>, and _middle_, _large_   any number, by tiles (gemm/fma.h)
 //   dense_moe_<w>_<x>        each row of activations with the weights of one expert (see experts.h), as gemv_k1
-//   dense_moe_tile_<w>_<x>   the same by tiles, each of the rows that one expert multiplies
+//   dense_moe_tile_<w>_<x>, dense_moe_tile_large_<w>_<x>   the same by tiles, each of rows that one expert multiplies
+//                            (experts_tile.h)
 //   moe_plan_<x>             sorts a mixture's tasks by expert for the tiles, here and in tile.hip
 //
 // <w> and <x> are f32, f16, bf16; sums are f32, results [rows, n] in the activations' type.
@@ -63,15 +64,17 @@ static __device__ __forceinline__ void moe(const W *w, const X *x, X *out, const
 #else
 #define EXPERTS_BOUNDS FMA_BOUNDS
 #endif
-#define DENSE_MOE(w_name, W, x_name, X)                                                        \
-    extern "C" __global__ __launch_bounds__(THREADS) void dense_moe_##w_name##_##x_name(       \
-        const W *w, const X *x, X *out, Tasks tasks, unsigned n, unsigned k, unsigned sharing) { \
-        moe(w, x, out, tasks, n, k, sharing);                                                  \
-    }                                                                                          \
-    extern "C" __global__ EXPERTS_BOUNDS void dense_moe_tile_##w_name##_##x_name(              \
-        const W *w, const X *x, X *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned k) { \
-        moe_tile(w, x, out, tasks, plan, n, k);                                                \
+#define DENSE_MOE_TILE(w_name, W, x_name, X, tile, IS_LARGE)                                                       \
+    extern "C" __global__ EXPERTS_BOUNDS void dense_moe_##tile##_##w_name##_##x_name(                               \
+        const W *w, const X *x, X *out, Tasks tasks, ExpertPlan plan, unsigned n, unsigned k) {                      \
+        moe_tile<W, X, IS_LARGE>(w, x, out, tasks, plan, n, k);                                                     \
     }
+#define DENSE_MOE(w_name, W, x_name, X)                                                                              \
+    extern "C" __global__ __launch_bounds__(THREADS) void dense_moe_##w_name##_##x_name(                            \
+        const W *w, const X *x, X *out, Tasks tasks, unsigned n, unsigned k, unsigned sharing) {                     \
+        moe(w, x, out, tasks, n, k, sharing);                                                                        \
+    }                                                                                                                \
+    DENSE_MOE_TILE(w_name, W, x_name, X, tile, false) DENSE_MOE_TILE(w_name, W, x_name, X, tile_large, true)
 DENSE_MOE(f32, float, f32, float)
 DENSE_MOE(f32, float, f16, f16)
 DENSE_MOE(f32, float, bf16, bf16)

@@ -14,21 +14,22 @@ template <> constexpr bool SAME_CORES<f16, f16> = false;
 #endif
 #endif
 
-template <class W, class X> struct ExpertsTile {
-#if defined(MATRIX_CORES)
-    static constexpr bool ON_CORES = SAME_CORES<W, X> || MatrixCores<float>::PRESENT;
-#else
-    static constexpr bool ON_CORES = false;
-#endif
-    template <bool CORES, class = void> struct Choice { typedef by_rows::Fma<X, W, multiply_add::FLAT> Scheme; };
-#if defined(MATRIX_CORES)
-    template <class Unused> struct Choice<true, Unused> {
-        template <bool SAME, class Also> struct Multiplied { typedef float type; };
-        template <class Also> struct Multiplied<true, Also> { typedef W type; };
-        typedef by_rows::OnCores<typename Multiplied<SAME_CORES<W, X>, void>::type, FLAT> Scheme;
+/// The tile that a group is, of one of the two sizes that both tables of tiles have: flat (32 tasks x 128 rows) or large
+/// (128 x 128).
+template <class W, class X, bool IS_LARGE> struct ExpertsTile {
+    template <bool CORES, class = void> struct Choice {
+        typedef by_rows::Fma<X, W, IS_LARGE ? multiply_add::LARGE : multiply_add::FLAT> Scheme;
     };
+#if defined(MATRIX_CORES)
+    template <class Also> struct Choice<true, Also> {
+        template <bool SAME, class> struct Multiplied { typedef float type; };
+        template <class Used> struct Multiplied<true, Used> { typedef W type; };
+        typedef by_rows::OnCores<typename Multiplied<SAME_CORES<W, X>, Also>::type, IS_LARGE ? LARGE : FLAT> Scheme;
+    };
+    typedef typename Choice<SAME_CORES<W, X> || MatrixCores<float>::PRESENT>::Scheme Scheme;
+#else
+    typedef typename Choice<false>::Scheme Scheme;
 #endif
-    typedef typename Choice<ON_CORES>::Scheme Scheme;
 };
 
 /// The rows of activations of a group's tasks.
@@ -72,10 +73,10 @@ template <class X> struct RowOfResult {
 };
 
 /// Grid x counts tiles of the weights' rows; y and z groups.
-template <class W, class X>
+template <class W, class X, bool IS_LARGE>
 static __device__ __forceinline__ void moe_tile(const W *w, const X *x, X *out, const Tasks &tasks, const ExpertPlan &plan,
                                                 unsigned n, unsigned k) {
-    typedef typename ExpertsTile<W, X>::Scheme Scheme;
+    typedef typename ExpertsTile<W, X, IS_LARGE>::Scheme Scheme;
     alignas(16) __shared__ typename Scheme::Lds lds;
     __shared__ PlannedLine lines[Scheme::ROWS];
     const unsigned number = blockIdx.z * gridDim.y + blockIdx.y;
