@@ -174,8 +174,9 @@ fn product_of_any_types(
     Ok(Tensor::from_storage(out, shape, op, false))
 }
 
-/// Weights and activations of any two float types, by tiles (32 tasks of 128 rows), whole and in part: rows of any length, read
-/// from addresses that are multiples of an element's size only. Numbers that f16 has as subnormals stay what they are.
+/// Weights and activations of any two float types, one by one and by both tiles (32 and 128 tasks by 128 rows), whole and in part:
+/// rows of any length, read from addresses that are multiples of an element's size only. Numbers that f16 has as subnormals stay what
+/// they are.
 #[test]
 fn experts_of_two_float_types() -> Result<()> {
     let device = Device::new_rocm(0)?;
@@ -184,12 +185,21 @@ fn experts_of_two_float_types() -> Result<()> {
         (GgmlDType::F16, DType::F16),
         (GgmlDType::BF16, DType::BF16),
     ];
-    for (tokens, n, k) in [(70, 131, 100), (90, 128, 67), (70, 5, 1), (64, 66, 32)] {
+    for (tokens, n, k, weighted) in [
+        (70, 131, 100, false),
+        (90, 128, 67, true),
+        (70, 5, 1, false),
+        (64, 66, 32, false),
+        (3, 9, 67, true),
+        (2, 33, 1024, false),
+        (230, 130, 72, false),
+        (420, 17, 33, true),
+    ] {
         let case = Case {
             tokens,
             n,
             k,
-            weighted: tokens == 90,
+            weighted,
         };
         // Half of the weights are below 2^-14.
         let small = |(i, v): (usize, f32)| if i % 2 == 0 { v } else { v * 1e-5 };
@@ -309,12 +319,14 @@ fn tables_that_do_not_fit_are_errors() -> Result<()> {
 #[ignore = "for a profile"]
 fn what_experts_cost() -> Result<()> {
     let device = Device::new_rocm(0)?;
-    let (n, k) = (512, 2048);
-    let w = Tensor::from_vec(numbers(n * k, 1.), (1, n, k), &Device::Cpu)?;
+    // All tasks are one expert's, of three that count.
+    let (experts, n, k) = (3, 512, 2048);
+    let w = Tensor::from_vec(numbers(experts * n * k, 1.), (experts, n, k), &Device::Cpu)?;
     for w_type in [GgmlDType::F32, GgmlDType::F16, GgmlDType::BF16] {
         let w = QTensor::quantize_onto(&w, w_type, &device)?;
         for x_type in [DType::F32, DType::F16, DType::BF16] {
-            for tokens in [1, 16, 32, 64] {
+            // Two vector products; a flat tile; three large ones.
+            for tokens in [1, 16, 192] {
                 let x = Tensor::zeros((tokens, k), x_type, &device)?;
                 let rows = tokens * PER_TOKEN;
                 let sorted = Tensor::arange(0u32, rows as u32, &device)?;

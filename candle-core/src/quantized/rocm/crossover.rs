@@ -46,8 +46,8 @@ pub(super) struct Crossover {
     schedule: Schedule,
     /// Tasks of an expert, on average, from which a tile costs less than a vector product for each.
     pub(super) tasks_per_expert: usize,
-    /// The same of weights that are not quantized.
-    pub(super) dense_tasks_per_expert: usize,
+    /// The same of weights that are not quantized: of a 16-bit type that the activations share, and others.
+    pub(super) dense_tasks_per_expert: [usize; 2],
     /// Rows of activations from which the dense product with dequantized weights pays (large.rs).
     pub(super) dense_from: Option<usize>,
 }
@@ -61,14 +61,14 @@ pub(super) struct Crossover {
 /// gfx1101 (candle pull request 3801). CDNA 3 and RDNA 4 multiply int8 twice as fast as bf16: never there, as in llama.cpp.
 #[rustfmt::skip]
 static CROSSOVERS: &[Crossover] = &[
-    Crossover { families: &[Family::Cdna2], tiles: &[candidate(&NARROW, 8, 87), candidate(&SMALL, 2, 378), candidate(&LARGE, 2, 1708)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
-    Crossover { families: &[Family::Cdna3], tiles: &[candidate(&NARROW, 8, 84), candidate(&SMALL, 2, 356), candidate(&LARGE, 2, 1583)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
-    Crossover { families: &[Family::Rdna3], tiles: &[candidate(&NARROW, 8, 191), candidate(&SMALL, 4, 791), candidate(&LARGE, 4, 4426)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: Some(256) },
-    Crossover { families: &[Family::Rdna4], tiles: &[candidate(&NARROW, 8, 184), candidate(&SMALL, 4, 758), candidate(&LARGE, 4, 4484)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Cdna2], tiles: &[candidate(&NARROW, 8, 87), candidate(&SMALL, 2, 378), candidate(&LARGE, 2, 1708)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: [2, 2], dense_from: Some(256) },
+    Crossover { families: &[Family::Cdna3], tiles: &[candidate(&NARROW, 8, 84), candidate(&SMALL, 2, 356), candidate(&LARGE, 2, 1583)], schedule: CDNA, tasks_per_expert: 2, dense_tasks_per_expert: [2, 2], dense_from: None },
+    Crossover { families: &[Family::Rdna3], tiles: &[candidate(&NARROW, 8, 191), candidate(&SMALL, 4, 791), candidate(&LARGE, 4, 4426)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: [2, 5], dense_from: Some(256) },
+    Crossover { families: &[Family::Rdna4], tiles: &[candidate(&NARROW, 8, 184), candidate(&SMALL, 4, 758), candidate(&LARGE, 4, 4484)], schedule: RDNA, tasks_per_expert: 2, dense_tasks_per_expert: [2, 5], dense_from: None },
     // Without matrix cores.
-    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&NARROW, 8, 335), candidate(&SMALL, 4, 1796), candidate(&MEDIUM, 4, 3220), candidate(&LARGE, 4, 12246)], schedule: RDNA, tasks_per_expert: 4, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Rdna2], tiles: &[candidate(&NARROW, 8, 335), candidate(&SMALL, 4, 1796), candidate(&MEDIUM, 4, 3220), candidate(&LARGE, 4, 12246)], schedule: RDNA, tasks_per_expert: 4, dense_tasks_per_expert: [7, 7], dense_from: None },
     // What a narrow tile costs nothing asks for there.
-    Crossover { families: &[Family::Gcn5, Family::Nvidia], tiles: &[candidate(&NARROW, 8, 0), candidate(&SMALL, 4, 2211), candidate(&LARGE, 4, 14501)], schedule: Schedule::Filled, tasks_per_expert: 5, dense_tasks_per_expert: 12, dense_from: None },
+    Crossover { families: &[Family::Gcn5, Family::Nvidia], tiles: &[candidate(&NARROW, 8, 0), candidate(&SMALL, 4, 2211), candidate(&LARGE, 4, 14501)], schedule: Schedule::Filled, tasks_per_expert: 5, dense_tasks_per_expert: [7, 7], dense_from: None },
 ];
 
 /// The row of a family.

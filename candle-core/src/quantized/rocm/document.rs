@@ -1,5 +1,6 @@
 //! The text of docs/quantized.md, from the table of types.
 use super::crossover::row_of;
+use super::dense::MANY_TASKS;
 use super::experts::MOST_PLANNED_EXPERTS;
 use super::own::{MOST_VECTOR_ROWS, MOST_WEIGHTS};
 use super::pairs::PAIRS;
@@ -34,7 +35,7 @@ const PATHS: &[Column] = &[
     }),
     ("experts", |t| match t.own {
         Some(name) => format!("`moe_{name}`, `moe_tile_{name}`"),
-        None => "`dense_moe`, `dense_moe_tile`".into(),
+        None => "`dense_moe`, `dense_moe_tile`, `dense_moe_tile_large`".into(),
     }),
     ("quantize", |t| match (t.quantize, t.dense) {
         (Some(name), _) => kernel(Some(name.into())),
@@ -84,7 +85,8 @@ pub fn quantized_document() -> String {
     let tasks = |with: Family| row_of(with).tasks_per_expert;
     let (experts_from, experts_from_dot) = (tasks(Family::Cdna3), tasks(Family::Rdna2));
     let dense_from = row_of(Family::Rdna3).dense_from.unwrap_or(0);
-    let experts_from_dense = row_of(Family::Rdna3).dense_tasks_per_expert;
+    let [experts_from_same, experts_from_other] = row_of(Family::Rdna3).dense_tasks_per_expert;
+    let [_, experts_from_dense] = row_of(Family::Rdna2).dense_tasks_per_expert;
     let translated = table(TRANSLATED, TYPES.iter().filter(|t| t.mul_mat_vec.is_some()));
     let pairs: Vec<_> = PAIRS.iter().map(|p| format!("`pair_{}`", p.name)).collect();
     let pairs = pairs.join(", ");
@@ -116,8 +118,12 @@ pub fn quantized_document() -> String {
          - **Experts.** `indexed_moe_forward` and `candle_nn::moe` (dense and GGUF) check each expert's number on the \
          device. A bad one leaves NaN and is an error of the next call that waits for the device. So does a row number \
          of an embedding. From {experts_from} rows of activations an expert on average ({experts_from_dot} without matrix \
-         cores, {experts_from_dense} with weights that are not quantized) the device sorts them by expert and multiplies \
-         by tiles; below that, and with more than {MOST_PLANNED_EXPERTS} experts, each row is a vector product.\n\
+         cores) the device sorts them by expert and multiplies by tiles; below that, and with more than \
+         {MOST_PLANNED_EXPERTS} experts, each row is a vector product. Weights that are not quantized: from \
+         {experts_from_same} rows where matrix cores take them, from {experts_from_other} on RDNA 3 and 4 and \
+         {experts_from_dense} elsewhere where none do; a tile has 32 rows of activations, from {MANY_TASKS} rows an expert \
+         on 128. Sums are f32. f16 by f16 and bf16 by bf16 are multiplied as they are, everything else is widened to f32, \
+         on CDNA for its matrix cores (on CDNA 2 f16 too, whose own ones lose subnormals).\n\
          - **Together.** `candle_nn::fused::products` multiplies the same 1 to {MOST_VECTOR_ROWS} rows of activations with up \
          to {MOST_WEIGHTS} weights of a type in one launch, a single row also with weights of two types: {pairs}.\n\
          - **Loading.** A GGUF tensor is read straight into {staging} MiB of page-locked buffers and copied from there \

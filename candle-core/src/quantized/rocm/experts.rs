@@ -7,7 +7,7 @@
 //! Few tasks of an expert are rows of a vector kernel; many are sorted by expert on the device and multiplied by tiles, so
 //! that the weights are read and unpacked once for all of a tile.
 use super::crossover::crossover;
-use super::dense::EXPERTS_TILE;
+use super::dense::experts_tile;
 use super::own::{activation_bytes, Activations, Product, MOST_GRID_Y, SEGMENT, WARPS, WORKGROUP};
 use super::tile::{Tile, MOST_K, SMALL};
 use super::{types, QRocmStorage};
@@ -160,8 +160,14 @@ impl Plan {
         x: DevicePtr,
         out: &RocmStorage,
     ) -> Result<()> {
-        let (device, tile) = (out.device(), &EXPERTS_TILE);
-        let sorted = match self.has(crossover(device).dense_tasks_per_expert) {
+        let device = out.device();
+        let tile = experts_tile(self.tasks.count as usize, self.tasks.expert_count as usize);
+        let [same_half, others] = crossover(device).dense_tasks_per_expert;
+        let from = match names[0] == names[1] && names[0] != "f32" {
+            true => same_half,
+            false => others,
+        };
+        let sorted = match self.has(from) {
             true => Some(self.sort(device, tile, out)?),
             false => None,
         };
