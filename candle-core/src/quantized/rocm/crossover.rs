@@ -53,8 +53,9 @@ pub(super) struct Crossover {
 }
 
 /// Wave instructions as the emulator counts them, weights [256, 2048], 256 rows of activations: the ignored test
-/// `what_tiles_cost` of tile.rs prints them. Experts: `moe_q4_0` of one task beside a tile of the same rows, rounded up. No card
-/// has confirmed them.
+/// `what_tiles_cost` of tile.rs prints them. Experts: `moe_q4_0` of one task beside a tile of the same rows, rounded up;
+/// `dense_moe` beside `dense_moe_tile` for weights that are not quantized (`what_experts_cost` of candle-nn's rocm_moe.rs), and at least
+/// 2, since few tiles leave a card idle. No card has confirmed them.
 ///
 /// `dense_from`: for 256 rows `tile_large_q4_0` takes 566 (gfx1100) and 219 (gfx90a) thousand instructions, as many of them
 /// on matrix cores as `gemm_large` with 194 and 90, to which dequantizing adds 126 and 70 once. 256 is where it won on
