@@ -47,28 +47,31 @@ template <class X> struct RowsOfTasks {
     template <unsigned LINES> static __device__ __forceinline__ bool kept() { return true; }
 };
 
-/// A task's row of the result, from a tile's first column on.
+/// A task's row of the result, from a tile's first column on; without columns there is no row. (The result's own address is kept: of
+/// one that may be null the compiler forgets that it is global memory.)
 template <class X> struct RowOfResult {
-    X *out;
+    X *result;
+    uint64_t at;
     float scale;
     unsigned columns;
 
-    __device__ __forceinline__ explicit operator bool() const { return out != nullptr; }
+    __device__ __forceinline__ explicit operator bool() const { return columns != 0; }
 
     template <unsigned COUNT> __device__ __forceinline__ void take(unsigned column, const float (&values)[COUNT]) const {
+        X *to = result + (at + column);
         X results[COUNT];
 #pragma unroll
         for (unsigned i = 0; i < COUNT; ++i) results[i] = static_cast<X>(scale * values[i]);
 #if defined(__HIP__)
         // Stores need not be aligned, as the loads.
         if (column + COUNT <= columns) {
-            __builtin_memcpy(out + column, results, sizeof(results));
+            __builtin_memcpy(to, results, sizeof(results));
             return;
         }
 #endif
 #pragma unroll
         for (unsigned i = 0; i < COUNT; ++i)
-            if (column + i < columns) out[column + i] = results[i];
+            if (column + i < columns) to[i] = results[i];
     }
 };
 
@@ -91,8 +94,8 @@ static __device__ __forceinline__ void moe_tile(const W *w, const X *x, X *out, 
     typename Scheme::Sums sums = {};
     by_rows::multiply<Scheme>(activations, weights, lds, sums);
     Scheme::write(sums, [&](unsigned row) {
-        if (row >= group.count) return RowOfResult<X>{nullptr, 0, 0};
+        if (row >= group.count) return RowOfResult<X>{out, 0, 0, 0};
         const PlannedLine line = lines[row];
-        return RowOfResult<X>{out + static_cast<size_t>(line.output) * n + first_row, line.scale, rows};
+        return RowOfResult<X>{out, static_cast<uint64_t>(line.output) * n + first_row, line.scale, rows};
     });
 }
