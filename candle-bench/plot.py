@@ -15,6 +15,8 @@ LANES = {
     "rocm": "tab:red",
     "rocm-old": "tab:orange",
     "rocm-blas": "tab:purple",
+    "ggml": "tab:blue",
+    "ggml-serial": "tab:cyan",
 }
 
 

@@ -4,7 +4,8 @@
     tables.py [--beside OTHERS.json] [--join JOINED.json] RESULTS.json [MORE.json …]
 
 Runs are joined case by case. OTHERS.json holds another program's times for the warm products: {"name": …, "shape":
-"4096x14336", "columns": [1, 8, 512], "us": {"q4_0": [14.6, 33.2, 320], …}}. --join also writes the joined results.
+"4096x14336", "columns": [1, 8, 512], "us": {"q4_0": [14.6, 33.2, 320], …}}; results with a lane of that name need none and
+take none. --join also writes the joined results.
 """
 
 import argparse
@@ -61,11 +62,13 @@ def models(results):
 
 
 class Products:
-    """The products of one shape: a line for each type, a column for each number of columns."""
+    """The products of one shape: a line for each type, a column for each number of columns. The lanes are those that a row
+    must have to count."""
 
-    def __init__(self, results, shape):
+    def __init__(self, results, shape, group="product", lanes=()):
         self.shape = shape
-        rows = [r for r in results["rows"] if r["group"] == "product" and r["labels"][1] == shape]
+        rows = [r for r in results["rows"] if r["group"] == group and r["labels"][1] == shape]
+        rows = [r for r in rows if all(entry(r, lane) for lane in lanes)]
         self.types = ordered(r["labels"][0] for r in rows)
         self.columns = ordered(r["labels"][2] for r in rows)
         self.rows = {(r["labels"][0], r["labels"][2]): r for r in rows}
@@ -110,6 +113,7 @@ def products(results, others):
     title("Products with warm operands, µs")
     for t in tables:
         warm(t, others)
+    beside_ggml(results)
     title("Products: own kernels beside translated ones (rocm / rocm-old)")
     for t in tables:
         t.table(lambda row: number(ratio(row, "rocm", "rocm-old")))
@@ -123,18 +127,65 @@ def products(results, others):
         print(f"\n{len(ratios)} ratios, from {min(ratios):.2f} to {max(ratios):.2f}; {outside} outside of 0.9 to 1.1.")
 
 
+def side_by_side(row, one, other):
+    """Rotated operands, then warm ones."""
+    (a, b), keys = (entry(row, lane) for lane in (one, other)), ("device_us", "warm_us")
+    rotated, warmed = (f"{a[key]:.1f} / {b[key]:.1f} = " for key in keys)
+    ratios = [ratio(row, one, other, key) for key in keys]
+    return f"{rotated}**{ratios[0]:.2f}** ({warmed}{ratios[1]:.2f})"
+
+
+def beside_ggml(results):
+    """rocm's product kernels and ggml's, each without and with the conversion of the activations to int8; ggml's launched as
+    ggml does, and one after the other like ours."""
+    for group, what, other in (
+        ("kernel", "the product's kernel alone, activations in int8 already", "ggml"),
+        ("product", "with the activations' conversion to int8", "ggml"),
+        ("kernel", "the product's kernel alone, launches one after the other on both sides", "ggml-serial"),
+        ("product", "with the conversion, launches one after the other on both sides", "ggml-serial"),
+    ):
+        lanes = ("rocm", other)
+        shapes = ordered(r["labels"][1] for r in results["rows"] if r["group"] == group)
+        tables = [Products(results, shape, group, lanes) for shape in shapes]
+        tables = [t for t in tables if t.rows]
+        if not tables:
+            continue
+        title(f"Beside ggml, {what}: µs, rocm / {other} = ratio (warm)")
+        for t in tables:
+            t.table(lambda row: side_by_side(row, *lanes))
+        extremes([row for t in tables for row in t.rows.values()], *lanes)
+
+
+def extremes(rows, one, other):
+    """The smallest and largest ratio for each number of columns, and the cases that are above 1."""
+    head(f"{one} / {other}", "smallest", "largest", "warm: smallest", "largest")
+    slower = []
+    for columns in ordered(r["labels"][2] for r in rows):
+        of = [r for r in rows if r["labels"][2] == columns]
+        cells = []
+        for key, note in (("device_us", ""), ("warm_us", ", warm")):
+            ratios = sorted((ratio(r, one, other, key), " ".join(r["labels"][:2])) for r in of)
+            cells += [f"{number(value)} ({case})" for value, case in (ratios[0], ratios[-1])]
+            slower += [f"{case} {columns}{note} ({number(value)})" for value, case in ratios if value > 1]
+        line(columns.removeprefix("x"), *cells)
+    print(f"\n{2 * len(rows)} ratios; above 1: {', '.join(slower) or 'none'}.")
+
+
 def warm(products_of, others):
     """All numbers of columns that another program has figures for, or 1, 8 and 512."""
-    beside = others if others and others["shape"] == products_of.shape else None
+    lanes = ["rocm", "cuda"]
+    if any(entry(row, "ggml") for row in products_of.rows.values()):
+        lanes.append("ggml")
+    beside = others if others and others["shape"] == products_of.shape and others["name"] not in lanes else None
     wanted = [f"x{c}" for c in (beside["columns"] if beside else (1, 8, 512))]
     wanted = [c for c in wanted if c in products_of.columns]
-    names = ["rocm", "cuda"] + ([beside["name"]] if beside else [])
+    names = lanes + ([beside["name"]] if beside else [])
     head(products_of.shape, *(f"{c[1:]}: " + " / ".join(names) for c in wanted))
     for t in products_of.types:
         cells = []
         for i, c in enumerate(wanted):
             row = products_of.rows.get((t, c))
-            of = [row and entry(row, lane) for lane in ("rocm", "cuda")]
+            of = [row and entry(row, lane) for lane in lanes]
             values = [f"{e['warm_us']:.1f}" if e else "–" for e in of]
             if beside:
                 values.append(f"{beside['us'][t][i]:.1f}" if t in beside["us"] else "–")

@@ -9,6 +9,7 @@
 #   --out       where results go (default: target/bench): bench.json, tables.md, plot.png with Python's matplotlib
 #   --trace     NVIDIA, with CUPTI: also what one decoded token costs on either side, in calls and kernels
 #   --traces    of which models (default: 7b:q4_0,7b:q4k)
+#   --ggml      candle-bench's: a folder with ggml's kernels, compiled, for the lane of that name (docs/benchmarks/README.md)
 #
 # build leaves everything that run needs in target/bench-pack; on another machine, have this repository with that
 # folder. `run -- --help` lists candle-bench's options. docs/benchmarks/README.md says what the numbers mean.

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use candle_core::Device;
+use std::path::Path;
 
 /// One contestant.
 pub struct Lane {
@@ -11,7 +12,7 @@ pub struct Lane {
     kind: Kind,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Kind {
     Plain,
     /// Rocm with candle's kernels, translated from CUDA, for quantized products.
@@ -21,6 +22,9 @@ enum Kind {
     /// sources that rocm's translated kernels come from.
     #[cfg(feature = "cuda")]
     QuantizedCu,
+    /// CUDA with ggml's kernels, where they have been compiled.
+    #[cfg(feature = "cuda")]
+    Ggml(std::rc::Rc<crate::ggml::Kernels>),
 }
 
 impl Lane {
@@ -38,7 +42,7 @@ impl Lane {
 
     /// Whether the lane takes part in every group, not in quantized products alone.
     pub fn is_plain(&self) -> bool {
-        self.kind == Kind::Plain
+        matches!(self.kind, Kind::Plain)
     }
 
     /// Whether it is one of candle's CUDA backend.
@@ -49,15 +53,29 @@ impl Lane {
     /// Whether the lane launches the kernels of quantized.cu by itself.
     pub fn is_quantized_cu(&self) -> bool {
         #[cfg(feature = "cuda")]
-        return self.kind == Kind::QuantizedCu;
+        return matches!(self.kind, Kind::QuantizedCu);
         #[cfg(not(feature = "cuda"))]
         false
+    }
+
+    /// The kernels of ggml that the lane launches by itself, if it is that lane.
+    #[cfg(feature = "cuda")]
+    pub fn ggml(&self) -> Option<&std::rc::Rc<crate::ggml::Kernels>> {
+        match &self.kind {
+            Kind::Ggml(kernels) => Some(kernels),
+            _ => None,
+        }
+    }
+
+    /// Whether a product there takes the int8 form of activations that it has multiplied last, instead of making it.
+    pub fn keeps_activations(&self) -> bool {
+        self.is_plain() && self.device.is_rocm()
     }
 
     /// Whether the lane takes only what the translated kernels serve.
     pub fn is_translated(&self) -> bool {
         #[cfg(feature = "rocm")]
-        return self.kind == Kind::Translated;
+        return matches!(self.kind, Kind::Translated);
         #[cfg(not(feature = "rocm"))]
         false
     }
@@ -81,37 +99,57 @@ impl Lane {
 }
 
 /// A backend of this build: its device, or why there is none, and its lanes.
-type Backend = (candle_core::Result<Device>, &'static [(&'static str, Kind)]);
+type Backend = (candle_core::Result<Device>, Vec<(&'static str, Kind)>);
 
-fn backends() -> Vec<Backend> {
-    vec![
+#[cfg(feature = "cuda")]
+fn cuda(ggml: Option<&Path>) -> Result<Backend> {
+    let device = Device::new_cuda(0);
+    let mut lanes = vec![("cuda", Kind::Plain), ("cuda-old", Kind::QuantizedCu)];
+    if let Some(folder) = ggml {
+        let kernels = match &device {
+            Ok(Device::Cuda(cuda)) => crate::ggml::Kernels::open(folder, cuda),
+            Ok(_) => Err(anyhow::anyhow!("the device is no CUDA device")),
+            Err(e) => Err(anyhow::anyhow!("{e}")),
+        };
+        let kernels = kernels.map_err(|e| e.context("--ggml"))?;
+        let serial = kernels.serial();
+        lanes.push(("ggml", Kind::Ggml(kernels.into())));
+        lanes.extend(serial.map(|kernels| ("ggml-serial", Kind::Ggml(kernels.into()))));
+    }
+    Ok((device, lanes))
+}
+
+fn backends(ggml: Option<&Path>) -> Result<Vec<Backend>> {
+    anyhow::ensure!(
+        ggml.is_none() || cfg!(feature = "cuda"),
+        "--ggml: ggml's kernels run beside candle's CUDA backend, which this build is without"
+    );
+    Ok(vec![
         #[cfg(feature = "cuda")]
-        (
-            Device::new_cuda(0),
-            &[("cuda", Kind::Plain), ("cuda-old", Kind::QuantizedCu)],
-        ),
+        cuda(ggml)?,
         #[cfg(feature = "rocm")]
         (
             Device::new_rocm(0),
-            &[("rocm", Kind::Plain), ("rocm-old", Kind::Translated)],
+            vec![("rocm", Kind::Plain), ("rocm-old", Kind::Translated)],
         ),
         #[cfg(not(any(feature = "cuda", feature = "rocm")))]
-        (Ok(Device::Cpu), &[("cpu", Kind::Plain)]),
-    ]
+        (Ok(Device::Cpu), vec![("cpu", Kind::Plain)]),
+    ])
 }
 
-/// The lanes that `names` asks for; without names, all that this build and this machine have.
+/// The lanes that `names` asks for; without names, all that this build and this machine have. `ggml` is the folder of
+/// ggml's compiled kernels, without which there is no such lane.
 ///
 /// # Errors
 /// A lane that is asked for and cannot be had, with the reason; or none at all.
-pub fn open(names: &[String]) -> Result<Vec<Lane>> {
+pub fn open(names: &[String], ggml: Option<&Path>) -> Result<Vec<Lane>> {
     let mut lanes = Vec::new();
     let mut missing = Vec::new();
     let mut known = Vec::new();
-    for (device, of) in backends() {
+    for (device, of) in backends(ggml)? {
         known.extend(of.iter().map(|(name, _)| *name));
         let wanted = |name: &str| names.is_empty() || names.iter().any(|n| n == name);
-        for (name, kind) in of.iter().copied().filter(|(name, _)| wanted(name)) {
+        for (name, kind) in of.into_iter().filter(|(name, _)| wanted(name)) {
             match &device {
                 Ok(device) => lanes.push(Lane {
                     name,
@@ -123,6 +161,10 @@ pub fn open(names: &[String]) -> Result<Vec<Lane>> {
         }
     }
     if let Some(name) = names.iter().find(|n| !known.contains(&n.as_str())) {
+        anyhow::ensure!(
+            ggml.is_some() || !name.starts_with("ggml"),
+            "--lanes {name}: needs --ggml FOLDER"
+        );
         anyhow::bail!(
             "--lanes: this build has no lane {name:?}, but {}",
             known.join(", ")
@@ -135,4 +177,24 @@ pub fn open(names: &[String]) -> Result<Vec<Lane>> {
         eprintln!("left out: {reason}");
     }
     Ok(lanes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open;
+    use std::path::Path;
+
+    #[test]
+    fn ggml_is_only_there_when_given() {
+        let error = |names: &[String], folder| match open(names, folder) {
+            Ok(_) => panic!("lanes without ggml's kernels"),
+            Err(e) => format!("{e:#}"),
+        };
+        let text = error(&["ggml".into()], None);
+        assert!(text.contains("--ggml FOLDER"), "{text}");
+        let text = error(&[], Some(Path::new("/nowhere")));
+        assert!(text.contains("--ggml"), "{text}");
+        let text = error(&["nothing".into()], None);
+        assert!(text.contains("no lane \"nothing\""), "{text}");
+    }
 }

@@ -5,6 +5,8 @@
 
 mod cases;
 mod clock;
+#[cfg(feature = "cuda")]
+mod ggml;
 mod lanes;
 mod measure;
 #[cfg(feature = "cuda")]
@@ -44,9 +46,13 @@ struct Args {
     #[arg(long, value_delimiter = ',')]
     groups: Vec<Group>,
     /// Lanes: cuda, rocm, and with their older kernels for quantized products cuda-old (quantized.cu) and rocm-old
-    /// (translated from it).
+    /// (translated from it); with --ggml also ggml and ggml-serial.
     #[arg(long, value_delimiter = ',')]
     lanes: Vec<String>,
+    /// A folder with mmvq.cubin and quantize.cubin, compiled of ggml's sources (docs/benchmarks/README.md): the lanes
+    /// ggml and ggml-serial, for products of up to 8 columns.
+    #[arg(long)]
+    ggml: Option<PathBuf>,
     /// Types of weights.
     #[arg(
         long,
@@ -145,7 +151,7 @@ fn clocks(bench: &[lanes::Lane], copy_bytes: usize) -> Result<Vec<Rc<Clock>>> {
 }
 
 fn run(args: &Args) -> Result<Report> {
-    let lanes = lanes::open(&args.lanes)?;
+    let lanes = lanes::open(&args.lanes, args.ggml.as_deref())?;
     let clocks = clocks(&lanes, args.copy_mib << 20)?;
     let infos = lanes.iter().zip(&clocks).map(|(lane, clock)| LaneInfo {
         lane: lane.name.into(),

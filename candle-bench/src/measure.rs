@@ -70,13 +70,18 @@ impl Bench {
 
     /// Measures a case and keeps the row; or why there is none, so that the other cases still have their turn.
     pub fn run(&mut self, case: Case) -> Result<()> {
-        let what = format!("{} {}", case.group, case.labels.join(" "));
-        if let Err(e) = self.run_case(&case) {
-            self.report.failures.push(format!("{what}: {e:#}"));
-            eprintln!("{what}: {e:#}");
-            self.save()?;
+        match self.run_case(&case) {
+            Ok(()) => Ok(()),
+            Err(e) => self.failed(case.group, &case.labels, &e),
         }
-        Ok(())
+    }
+
+    /// Keeps why there is no row.
+    pub fn failed(&mut self, group: &str, labels: &[String], e: &anyhow::Error) -> Result<()> {
+        let failure = format!("{group} {}: {e:#}", labels.join(" "));
+        eprintln!("{failure}");
+        self.report.failures.push(failure);
+        self.save()
     }
 
     fn run_case(&mut self, case: &Case) -> Result<()> {

@@ -35,7 +35,12 @@ pub struct Row {
 }
 
 /// Whose time is divided by whose.
-const RATIOS: [(&str, &str); 2] = [("rocm", "cuda"), ("rocm-old", "cuda-old")];
+const RATIOS: [(&str, &str); 4] = [
+    ("rocm", "cuda"),
+    ("rocm", "ggml"),
+    ("rocm", "ggml-serial"),
+    ("rocm-old", "cuda-old"),
+];
 
 impl Row {
     fn entry(&self, lane: &str) -> Option<&Entry> {

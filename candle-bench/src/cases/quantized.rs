@@ -54,8 +54,12 @@ pub fn dequantize(
     })
 }
 
-/// `columns` rows of activations in f32 times the transposed weights of `shape`, for each of `columns`. Weights of
-/// plain numbers are in f32 by then, as `QMatMul` has them.
+/// Most columns of which the kernel is also timed alone: beyond, other kernels than one over int8 activations take part.
+const MOST_KERNEL_COLUMNS: usize = 8;
+
+/// `columns` rows of activations in f32 times the transposed weights of `shape`, for each of `columns`: the whole
+/// operation, and with up to 8 columns of quantized weights as group `kernel` what of it is left where the activations are
+/// in int8 already. Weights of plain numbers are in f32 by then, as `QMatMul` has them.
 pub fn product(
     bench: &mut Bench,
     name: &str,
@@ -71,7 +75,7 @@ pub fn product(
     };
     let copies = bench.copies(size);
     // Lanes of one device share their weights.
-    let mut weights: Vec<(Device, Arc<Vec<QMatMul>>)> = Vec::new();
+    let mut weights: Vec<Copies> = Vec::new();
     for lane in bench.lanes.iter().filter(|l| has_product(l, dtype, 1)) {
         if weights
             .iter()
@@ -101,6 +105,13 @@ pub fn product(
             };
             let weights = weights.clone();
             let x = Activations::new(&x.to_device(&l.device)?, columns)?;
+            #[cfg(feature = "cuda")]
+            if let Some(ggml) = l.ggml() {
+                if let Some(call) = ggml.product(dtype, weights, x, false)? {
+                    contestants.push(Contestant { lane, call });
+                }
+                continue;
+            }
             if l.is_quantized_cu() {
                 #[cfg(feature = "cuda")]
                 if let Some(call) = crate::quantized_cu::product(dtype, weights, x)? {
@@ -122,7 +133,80 @@ pub fn product(
             },
             contestants,
         })?;
+        if columns <= MOST_KERNEL_COLUMNS && !is_dense(dtype) {
+            let labels = vec![name.into(), format!("{n}x{k}"), format!("x{columns}")];
+            match kernels(bench, dtype, &weights, &x, columns) {
+                Ok(contestants) => bench.run(Case {
+                    group: "kernel",
+                    labels,
+                    bytes: (size + columns * (4 * n + k)) as f64,
+                    flops: 2.0 * (n * k * columns) as f64,
+                    tolerance: PRODUCT_TOLERANCE,
+                    contestants,
+                })?,
+                Err(e) => bench.failed("kernel", &labels, &e)?,
+            }
+        }
     }
+    Ok(())
+}
+
+/// A device's copies of the weights.
+type Copies = (Device, Arc<Vec<QMatMul>>);
+
+/// The product kernels of those lanes that can be had without the conversion of the activations.
+fn kernels(
+    bench: &Bench,
+    dtype: GgmlDType,
+    weights: &[Copies],
+    x: &Tensor,
+    columns: usize,
+) -> Result<Vec<Contestant>> {
+    let mut contestants = Vec::new();
+    for (lane, l) in bench.lanes.iter().enumerate() {
+        let of_device = weights
+            .iter()
+            .find(|(d, _)| d.location() == l.device.location());
+        let Some((_, weights)) = of_device.filter(|_| has_product(l, dtype, columns)) else {
+            continue;
+        };
+        let weights = weights.clone();
+        #[cfg(feature = "cuda")]
+        if let Some(ggml) = l.ggml() {
+            let x = Activations::new(&x.to_device(&l.device)?, columns)?;
+            if let Some(call) = ggml.product(dtype, weights, x, true)? {
+                contestants.push(Contestant { lane, call });
+            }
+            continue;
+        }
+        if !l.keeps_activations() {
+            continue;
+        }
+        let x = Activations::new(&x.to_device(&l.device)?, columns)?;
+        let call = Box::new(move |i: usize| Ok(weights[i % weights.len()].forward(x.first())?));
+        l.select();
+        one_launch(&*call)?;
+        contestants.push(Contestant { lane, call });
+    }
+    Ok(contestants)
+}
+
+/// Makes sure that a call of the kind that was made just before is the product's kernel and nothing else.
+#[cfg(feature = "rocm")]
+fn one_launch(call: &dyn Fn(usize) -> Result<Tensor>) -> Result<()> {
+    call(0)?;
+    let before = candle_hip::counters();
+    call(1)?;
+    let launches = candle_hip::counters().since(&before).launches;
+    anyhow::ensure!(
+        launches == 1,
+        "rocm launches {launches} kernels for a product whose activations are in int8 already, not 1"
+    );
+    Ok(())
+}
+
+#[cfg(not(feature = "rocm"))]
+fn one_launch(_: &dyn Fn(usize) -> Result<Tensor>) -> Result<()> {
     Ok(())
 }
 
@@ -146,6 +230,11 @@ impl Activations {
     #[cfg(feature = "cuda")]
     pub fn columns(&self) -> usize {
         self.views[0].dims()[0]
+    }
+
+    /// Always the same.
+    pub fn first(&self) -> &Tensor {
+        &self.views[0]
     }
 
     /// The one whose turn it is.
