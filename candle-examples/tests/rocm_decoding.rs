@@ -41,26 +41,28 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     let device = Device::new_rocm(0)?;
     // Norm of the sum; q, k and v; heads; attention; output; norm of the sum; gate and up; their product; down.
     let llama = 9;
-    let glm4 = llama + 4;
-    let architectures = [
-        ("llama", DType::F32, llama),
-        // With biases, added where the products are.
-        ("qwen2", DType::F32, llama),
-        // Heads of queries and keys are normalised where they are rotated.
-        ("qwen3", DType::F32, llama),
-        // Besides: int8 of the norm, norms behind attention and feed-forward, the residual.
-        ("glm4", DType::F32, glm4),
-        // Queries, keys and values there, the result back with its int8 form.
-        ("glm4", DType::BF16, glm4 + 4),
-    ];
+    // Norms behind attention and feed-forward besides.
+    let gemma3 = llama + 2;
     // The embedding, its norm's result in int8, the norm of the last sum, logits, the likeliest.
     let around = 5;
+    let architectures = [
+        ("llama", DType::F32, around, llama),
+        // With biases, added where the products are.
+        ("qwen2", DType::F32, around, llama),
+        // Heads of queries and keys are normalised where they are rotated.
+        ("qwen3", DType::F32, around, llama),
+        // The embedding is scaled.
+        ("gemma3", DType::F32, around + 1, gemma3),
+        ("glm4", DType::F32, around, gemma3),
+        // Queries, keys and values there, the result back with its int8 form.
+        ("glm4", DType::BF16, around, gemma3 + 4),
+    ];
     let weights = [
         ("Q8_0", models::Weights::All(GgmlDType::Q8_0)),
         // Values in Q6K, queries and keys in Q4K: one launch all the same.
         ("Q4_K_M", models::Weights::Q4KM),
     ];
-    for ((architecture, dtype, each), (name, weights)) in architectures
+    for ((architecture, dtype, around, each), (name, weights)) in architectures
         .into_iter()
         .flat_map(|row| weights.map(|weights| (row, weights)))
     {
