@@ -2,11 +2,12 @@
 //!
 //! | kernel | for | a workgroup has |
 //! | --- | --- | --- |
-//! | `attention_rows_<type>_<chunks>_<rows>` | few rows; any number where there are no matrix cores for the type | [`WARPS`] warps of 32 threads |
+//! | `attention_rows_<type>_<chunks>_<rows>` | few rows; f16 and bf16 of any number where there are no matrix cores | [`WARPS`] warps of 32 threads |
 //! | `attention_tiles_<type>_<width>` | f16 and bf16 on cards with matrix cores | [`WAVES`] waves, each with 16 rows |
-//! | `attention_combine_<type>`, in both modules | joining the pieces of a split context | a row of the result; y counts batch entries |
+//! | `attention_fma_f32_<width>` | many rows in f32 where there are no matrix cores for it | [`FMA_THREADS`] threads |
+//! | `attention_combine_<type>`, in all modules | joining the pieces of a split context | a row of the result; y counts batch entries |
 //!
-//! The first two take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
+//! The first three take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
 //! in `out` unless the context is split; then it is in `partials`, from where `attention_combine` takes it with
 //! `(partials, out, splits, value_width, int8)`. Whichever writes the result leaves it in int8 as well where there is
 //! [room](Args::int8) for that.
@@ -19,6 +20,8 @@ const WARP_KEYS: u32 = 32;
 pub const WAVES: u32 = 4;
 /// Rows of a workgroup of `attention_tiles`.
 const TILE_ROWS: u32 = WAVES * 16;
+/// Threads of a workgroup of `attention_fma`; `THREADS` of fma.hip.
+pub const FMA_THREADS: u32 = 128;
 /// Bytes of a row for each of the `chunks` of `attention_rows`: eight lanes read 16 each.
 const CHUNK_BYTES: usize = 128;
 /// Bytes of one read.
@@ -29,8 +32,17 @@ pub const MOST_STEP_BYTES: usize = 1 << 26;
 /// instructions though most of its rows are empty (emulated, f16, 8 rows of 128, a context of 1024: 31 thousand on gfx90a
 /// and 47 on gfx1100 against 67 and 150).
 const LEAST_TILE_ROWS: u64 = 5;
+/// From here on a workgroup of `attention_fma` executes fewer instructions than `attention_rows`, though rows are missing.
+const LEAST_FMA_ROWS: u64 = 32;
+/// With more units than these for each of its workgroups `attention_rows`, which has four times as many, is faster: on an H200 of 132
+/// units 32 workgroups took 1.33 of its time, 128 and 256 of them 0.63 and 0.68.
+const FMA_UNITS_PER_WORKGROUP: u64 = 2;
 /// Workgroups for each compute unit below which the context is split: so many of their waves hide each other's waiting.
 const WORKGROUPS_PER_UNIT: u64 = 4;
+/// The same of `attention_fma`, whose loads are bridged by the products of the piece before: joining what more workgroups would
+/// leave of so many rows costs as much as they do (emulated, gfx1100, 1024 rows of 8 heads, a context of 256 in two pieces: 9.6 beside
+/// 11.6 million instructions).
+const FMA_WORKGROUPS_PER_UNIT: u64 = 1;
 /// A piece of the context is not shorter than this, or starting and joining it costs more than it does.
 const LEAST_SPLIT_KEYS: u32 = WARPS * WARP_KEYS;
 /// Elements that share a scale in int8; `SEGMENT` of quantized/activations.h.
@@ -47,6 +59,19 @@ const ROWS_KERNELS: [(&str, u32, &str); 4] = [
 ];
 /// Widths of the kernels of `attention_tiles`.
 const TILES_KERNELS: [(usize, &str); 4] = [(64, "64"), (96, "96"), (128, "128"), (256, "256")];
+/// Widths of the kernels of `attention_fma`, and rows of their workgroups: `Shape` of fma.hip.
+const FMA_KERNELS: [(usize, &str, u32); 3] = [(64, "64", 64), (128, "128", 64), (256, "256", 32)];
+
+/// The modules of `src/hip/attention/`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// rows.hip
+    Rows,
+    /// tiles.hip
+    Tiles,
+    /// fma.hip
+    Fma,
+}
 
 /// Strides of an operand in elements: from batch entry to batch entry, head to head, position to position.
 #[repr(C)]
@@ -160,12 +185,12 @@ pub struct Problem {
 /// How to launch an attention.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
-    /// The kernel is `<prefix>_<type>_<suffix>`; `tiles` says in which module.
+    /// The kernel is `<prefix>_<type>_<suffix>`, in `module`.
     pub prefix: &'static str,
     /// The end of the name: the shape that the kernel was compiled for.
     pub suffix: &'static str,
-    /// Whether the kernel is one of `attention_tiles`, else of `attention_rows`.
-    pub tiles: bool,
+    /// Where the kernels are.
+    pub module: Module,
     /// Workgroups along x, y, z.
     pub grid: [u32; 3],
     /// Threads of a workgroup along x, y, z.
@@ -178,7 +203,7 @@ pub struct Plan {
 
 impl Plan {
     /// Whether the kernel that writes the result can leave it in int8 too: one query, whose heads are the row of a product,
-    /// and of heads in whole segments. `attention_tiles` cannot.
+    /// and of heads in whole segments. Only `attention_rows` can.
     pub fn leaves_int8(&self) -> bool {
         let Args {
             queries,
@@ -186,7 +211,9 @@ impl Plan {
             splits,
             ..
         } = self.args;
-        queries == 1 && value_width.is_multiple_of(SEGMENT) && (splits > 1 || !self.tiles)
+        queries == 1
+            && value_width.is_multiple_of(SEGMENT)
+            && (splits > 1 || self.module == Module::Rows)
     }
 }
 
@@ -229,15 +256,32 @@ impl Problem {
         let tiles_kernel = TILES_KERNELS.iter().find(|(width, _)| widest <= *width);
         let keys = size("the number of keys", self.keys)?;
         // Workgroups that keep the card busy.
-        let wanted = WORKGROUPS_PER_UNIT * u64::from(card.compute_units.max(1));
+        let units = u64::from(card.compute_units.max(1));
+        let wanted = WORKGROUPS_PER_UNIT * units;
         let workgroups = |tile_rows: u32| rows.div_ceil(u64::from(tile_rows)) * pairs;
 
         let tiles =
             self.element_bytes == 2 && has_matrix_cores(card.target) && rows >= LEAST_TILE_ROWS;
-        let (prefix, suffix, tiles, tile_rows, threads) = match tiles_kernel {
-            Some((_, suffix)) if tiles => {
+        let fma_kernel = FMA_KERNELS
+            .iter()
+            .find(|(width, ..)| widest <= *width)
+            .filter(|(.., tile_rows)| {
+                let enough = workgroups(*tile_rows) * FMA_UNITS_PER_WORKGROUP >= units;
+                self.element_bytes == 4 && rows >= LEAST_FMA_ROWS && enough
+            });
+        let (prefix, suffix, module, tile_rows, threads) = match (tiles_kernel, fma_kernel) {
+            (Some((_, suffix)), _) if tiles => {
                 let threads = WAVES * card.wave_size;
-                ("attention_tiles", *suffix, true, TILE_ROWS, threads)
+                (
+                    "attention_tiles",
+                    *suffix,
+                    Module::Tiles,
+                    TILE_ROWS,
+                    threads,
+                )
+            }
+            (_, Some((_, suffix, rows))) => {
+                ("attention_fma", *suffix, Module::Fma, *rows, FMA_THREADS)
             }
             _ => {
                 let bytes = widest * self.element_bytes;
@@ -260,10 +304,20 @@ impl Problem {
                 let apart = rows > u64::from(at_once)
                     && (keys <= 2 * WARP_KEYS || workgroups(own) >= wanted);
                 let tile_rows = if apart { own } else { at_once };
-                ("attention_rows", suffix, false, tile_rows, WARPS * 32)
+                (
+                    "attention_rows",
+                    suffix,
+                    Module::Rows,
+                    tile_rows,
+                    WARPS * 32,
+                )
             }
         };
 
+        let wanted = match module {
+            Module::Fma => FMA_WORKGROUPS_PER_UNIT * units,
+            _ => wanted,
+        };
         let count = workgroups(tile_rows);
         if count > MOST_WORKGROUPS {
             return Err(Unsupported(format!(
@@ -310,7 +364,7 @@ impl Problem {
         Ok(Plan {
             prefix,
             suffix,
-            tiles,
+            module,
             grid: [count as u32, splits, 1],
             block: [threads, 1, 1],
             args,
@@ -392,7 +446,33 @@ mod tests {
             element_bytes: 4,
             ..prompt
         };
-        assert_eq!(exact.plan(&CARD).unwrap().suffix, "4_2");
+        // 32 tiles of 64 rows for each of 8 key heads; a head's 16 rows are too few for one.
+        let plan = exact.plan(&CARD).unwrap();
+        assert_eq!((plan.prefix, plan.suffix), ("attention_fma", "128"));
+        assert_eq!((plan.grid, plan.block), ([256, 1, 1], [128, 1, 1]));
+        let few = Problem {
+            queries: 4,
+            ..exact
+        };
+        assert_eq!(few.plan(&CARD).unwrap().suffix, "4_2");
+        let wide = Problem {
+            value_width: 130,
+            ..exact
+        };
+        let plan = wide.plan(&CARD).unwrap();
+        assert_eq!((plan.suffix, plan.args.tile_rows), ("256", 32));
+    }
+
+    /// What host and device share stands in both languages.
+    #[test]
+    fn constants_agree_with_fma_hip() {
+        let source = include_str!("../hip/attention/fma.hip");
+        assert!(source.contains(&format!("constexpr unsigned THREADS = {FMA_THREADS};")));
+        assert!(source.contains("ROWS = WIDTH > 128 ? 32 : 64;"));
+        for (width, name, rows) in FMA_KERNELS {
+            assert!(source.contains(&format!("FMA_KERNEL({name})")), "{name}");
+            assert_eq!(rows, if width > 128 { 32 } else { 64 });
+        }
     }
 
     /// Of decoding and whole segments, but for a context in one piece on matrix cores.

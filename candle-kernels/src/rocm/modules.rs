@@ -120,6 +120,7 @@ pub const SOURCES: &[Source] = &[
     own_quantized("quantized_tile", "quantized/tile"),
     own_attention("attention_rows", "attention/rows"),
     own_attention("attention_tiles", "attention/tiles"),
+    own_attention("attention_fma", "attention/fma"),
     Source {
         max_threads: 1024,
         ..own("fused")

@@ -256,9 +256,10 @@ fn attention(
     };
     let partials = pieces.as_ref().map_or(DevicePtr::NULL, |p| p.ptr_at(0));
     let suffix = kernel_suffix(dtype, OP)?;
-    let module = match plan.tiles {
-        true => &kernels::ATTENTION_TILES,
-        false => &kernels::ATTENTION_ROWS,
+    let module = match plan.module {
+        plans::Module::Rows => &kernels::ATTENTION_ROWS,
+        plans::Module::Tiles => &kernels::ATTENTION_TILES,
+        plans::Module::Fma => &kernels::ATTENTION_FMA,
     };
     let launch = device.launch(module, plan.prefix, suffix, plan.suffix)?;
     let launch = launch.arg(q.ptr).arg(k.ptr).arg(v.ptr).arg(mask_ptr);

@@ -326,6 +326,49 @@ fn a_long_context() {
     });
 }
 
+/// So many heads that many rows of f32 take the tiles of multiply-adds, where a card has no matrix cores for them.
+#[test]
+fn prompts() {
+    let of =
+        |key_heads, group, queries, keys, width, value_width, mask, causal, softcapping| Case {
+            sizes: Sizes {
+                batches: 2,
+                key_heads,
+                group,
+                queries,
+                keys,
+                width,
+                value_width,
+            },
+            ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
+            mask,
+            causal,
+            softcapping,
+            sharpness: 4.0,
+            seed: keys as u64,
+        };
+    let cases = [
+        // A workgroup's rows, whole and not; a step's keys, whole, more and less; the last piece of each.
+        of(12, 1, 64, 64, 64, 64, Mask::None, true, 1.0),
+        of(13, 1, 33, 65, 64, 64, Mask::None, false, 1.0),
+        of(7, 3, 23, 127, 64, 64, Mask::None, true, 1.0),
+        of(6, 2, 65, 17, 128, 128, Mask::None, false, 1.0),
+        of(6, 2, 65, 129, 128, 128, Mask::Full, false, 1.0),
+        of(12, 1, 32, 80, 128, 64, Mask::Shared, true, 2.5),
+        // Widths that are no whole number of pieces, of reads.
+        of(12, 1, 40, 70, 72, 36, Mask::EachBatch, false, 1.0),
+        of(12, 1, 40, 70, 30, 33, Mask::None, true, 1.0),
+        of(12, 1, 35, 66, 136, 256, Mask::None, true, 1.0),
+        of(6, 4, 9, 100, 200, 130, Mask::Full, false, 2.5),
+    ];
+    for case in cases {
+        for &dtype in FUSED {
+            case.check(dtype)
+                .unwrap_or_else(|error| panic!("{dtype:?}, {case:?}: {error}"));
+        }
+    }
+}
+
 /// A query that sees no key has no answer: NaN, as softmax says. One that sees keys is right beside it.
 #[test]
 fn rows_without_keys() {
