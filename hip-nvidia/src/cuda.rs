@@ -19,6 +19,41 @@ pub type Handle = *mut c_void;
 /// `CUDA_SUCCESS`
 pub const SUCCESS: Status = 0;
 
+/// `CUlaunchConfig`
+#[repr(C)]
+pub struct LaunchConfig {
+    pub grid: [c_uint; 3],
+    pub block: [c_uint; 3],
+    pub shared_bytes: c_uint,
+    pub stream: Handle,
+    pub attributes: *const LaunchAttribute,
+    pub attribute_count: c_uint,
+}
+const _: () = assert!(std::mem::size_of::<LaunchConfig>() == 56);
+
+/// `CUlaunchAttribute`: a number and a union of 64 bytes, here whole numbers.
+#[repr(C)]
+pub struct LaunchAttribute {
+    pub id: c_uint,
+    padding: c_uint,
+    value: [c_int; 16],
+}
+const _: () = assert!(std::mem::size_of::<LaunchAttribute>() == 72);
+
+impl LaunchAttribute {
+    /// `CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION`, on: the kernel may be set up while the one before it in the stream
+    /// ends, for which it waits by itself.
+    pub const OVERLAPPED: Self = {
+        let mut value = [0; 16];
+        value[0] = 1;
+        Self {
+            id: 6,
+            padding: 0,
+            value,
+        }
+    };
+}
+
 macro_rules! functions {
     ($($name:ident = $symbol:literal ($($argument:ty),*);)*) => {
         /// The resolved functions. The library stays open until the process ends.
@@ -97,6 +132,7 @@ functions! {
     occupancy = "cuOccupancyMaxActiveBlocksPerMultiprocessor" (*mut c_int, Handle, c_int, usize);
     launch = "cuLaunchKernel" (Handle, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, c_uint, Handle,
                                *mut *mut c_void, *mut *mut c_void);
+    launch_with = "cuLaunchKernelEx" (*const LaunchConfig, Handle, *mut *mut c_void, *mut *mut c_void);
 
     capture_begin = "cuStreamBeginCapture_v2" (Handle, c_uint);
     capture_end = "cuStreamEndCapture" (Handle, *mut Handle);

@@ -1,10 +1,12 @@
 //! Modules (cubins), their kernels, and launches.
 
 use crate::context::current;
-use crate::cuda::{Driver, Handle};
+use crate::cuda::{Driver, Handle, LaunchAttribute, LaunchConfig};
 use crate::error::{check, Failure, HipError, INVALID_VALUE};
 use crate::stream::forward;
+use std::collections::HashMap;
 use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// Keys of the `extra` list. HIP took CUDA's numbers, the end's excepted (`HIP_LAUNCH_PARAM_END`,
 /// `CU_LAUNCH_PARAM_END`).
@@ -19,8 +21,18 @@ const MAX_DYNAMIC_SHARED: c_int = 8;
 /// Workgroup memory that a CUDA kernel may have without opting in; AMD's LDS needs no such step.
 const SHARED_WITHOUT_OPTIN: u32 = 48 * 1024;
 
+/// A module has this variable if each of its kernels first waits for the one before (`await_previous` of candle-kernels'
+/// portable.h): such kernels are launched while that one ends.
+const OVERLAPPED: &std::ffi::CStr = c"kernels_await_previous";
+
+/// Set to 0, kernels are launched one after the other all the same.
+const OVERLAP: &str = "HIP_NVIDIA_OVERLAP";
+
+/// Kernels of such modules, with their module: addresses of handles.
+static OVERLAPPED_KERNELS: LazyLock<RwLock<HashMap<usize, usize>>> =
+    LazyLock::new(Default::default);
+
 forward! {
-    hipModuleGetFunction(function: *mut Handle, module: Handle, name: *const c_char) = module_function;
     hipModuleGetGlobal(at: *mut u64, bytes: *mut usize, module: Handle, name: *const c_char) = module_global;
     hipFuncGetAttribute(value: *mut c_int, attribute: c_int, function: Handle) = function_attribute;
     hipModuleOccupancyMaxActiveBlocksPerMultiprocessor(
@@ -35,12 +47,46 @@ pub unsafe extern "C" fn hipModuleLoadData(module: *mut Handle, image: *const c_
     current(|driver| check(unsafe { (driver.module_load)(module, image) }))
 }
 
+#[no_mangle]
+pub unsafe extern "C" fn hipModuleGetFunction(
+    function: *mut Handle,
+    module: Handle,
+    name: *const c_char,
+) -> HipError {
+    current(|driver| {
+        // SAFETY: HIP's contract: a live module, a string, room for a handle.
+        check(unsafe { (driver.module_function)(function, module, name) })?;
+        static WANTED: LazyLock<bool> =
+            LazyLock::new(|| std::env::var_os(OVERLAP).is_none_or(|value| value != "0"));
+        if !*WANTED {
+            return Ok(());
+        }
+        let (mut at, mut bytes) = (0, 0);
+        // SAFETY: a live module, a string; the call writes two numbers.
+        let found =
+            unsafe { (driver.module_global)(&mut at, &mut bytes, module, OVERLAPPED.as_ptr()) };
+        if check(found).is_ok() {
+            let mut kernels = OVERLAPPED_KERNELS
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: written above.
+            kernels.insert(unsafe { *function } as usize, module as usize);
+        }
+        Ok(())
+    })
+}
+
 /// Waits for kernels that still run, as HIP does.
 #[no_mangle]
 pub unsafe extern "C" fn hipModuleUnload(module: Handle) -> HipError {
     current(|driver| {
         // SAFETY: no pointers. A device that has failed runs nothing any more; the unloading reports it.
         unsafe { (driver.context_synchronize)() };
+        // Another module's kernels may get these addresses.
+        OVERLAPPED_KERNELS
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|_, of| *of != module as usize);
         // SAFETY: HIP's contract: a live module.
         check(unsafe { (driver.module_unload)(module) })
     })
@@ -81,6 +127,22 @@ pub unsafe extern "C" fn hipModuleLaunchKernel(
             true => std::ptr::null_mut(),
             false => list.as_mut_ptr(),
         };
+        let overlapped = OVERLAPPED_KERNELS
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&(function as usize));
+        if overlapped {
+            let config = LaunchConfig {
+                grid: [grid_x, grid_y, grid_z],
+                block: [block_x, block_y, block_z],
+                shared_bytes,
+                stream,
+                attributes: &LaunchAttribute::OVERLAPPED,
+                attribute_count: 1,
+            };
+            // SAFETY: as below; the kernel waits for what it reads.
+            return check(unsafe { (driver.launch_with)(&config, function, kernel_params, extra) });
+        }
         // SAFETY: HIP's contract: live handles, arguments as the kernel takes them; CUDA copies them before it returns.
         check(unsafe {
             (driver.launch)(

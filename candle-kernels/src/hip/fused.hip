@@ -39,10 +39,13 @@ static __device__ __forceinline__ void silu_mul(const T *gate, const T *up, T *o
     }
 }
 
+KERNELS_AWAIT
+
 #define SILU_MUL(T, SUFFIX)                                                                                              \
     extern "C" __global__ void __launch_bounds__(256)                                                                    \
         silu_mul_##SUFFIX(const T *gate, const T *up, T *out, void *int8, uint32_t rows, uint32_t columns,               \
                           uint64_t gate_step, uint64_t up_step) {                                                        \
+        await_previous();                                                                                                \
         silu_mul<T>(gate, up, out, int8, rows, columns, gate_step, up_step);                                             \
     }
 FOR_FUSED(SILU_MUL)
@@ -149,6 +152,7 @@ static __device__ __forceinline__ void add_rms_norm(const T *x, const T *branch,
 #define ADD_RMS_NORM(T, SUFFIX)                                                                                      \
     extern "C" __global__ void __launch_bounds__(1024) add_rms_norm_##SUFFIX(                                        \
         const T *x, const T *branch, const T *weight, T *sum, T *out, void *int8, uint32_t columns, float epsilon) { \
+        await_previous();                                                                                            \
         add_rms_norm<T>(x, branch, weight, sum, out, int8, columns, epsilon);                                        \
     }
 FOR_FUSED(ADD_RMS_NORM)
@@ -234,6 +238,7 @@ static __device__ __forceinline__ void place_heads(const Placing &placing, const
 #define PLACE_HEADS(T, SUFFIX)                                                                      \
     extern "C" __global__ void __launch_bounds__(WARP *PLACING_WARPS)                               \
         place_heads_##SUFFIX(Placing placing, const void *cos, const void *sin) {                   \
+        await_previous();                                                                           \
         place_heads<T>(placing, cos, sin);                                                          \
     }
 FOR_FUSED(PLACE_HEADS)

@@ -50,5 +50,6 @@ static __device__ __forceinline__ void attention_combine(const float *partials, 
 #define COMBINE_KERNEL(T, NAME)                                                                                   \
     extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(                                   \
         const float *__restrict__ partials, T *out, uint32_t splits, uint32_t width, void *int8) {                \
+        await_previous();                                                                                         \
         attention_combine<T>(partials, out, splits, width, int8);                                                 \
     }

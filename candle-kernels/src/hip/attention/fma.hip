@@ -323,10 +323,13 @@ static __device__ __forceinline__ void attention_fma(const float *q, const float
     }
 }
 
+KERNELS_AWAIT
+
 #define FMA_KERNEL(WIDTH)                                                                                         \
     extern "C" __global__ void __launch_bounds__(THREADS) attention_fma_f32_##WIDTH(                              \
         const float *q, const float *k, const float *v, const float *mask, float *out, float *partials,           \
         AttentionArgs args) {                                                                                     \
+        await_previous();                                                                                         \
         attention_fma<WIDTH>(q, k, v, mask, out, partials, args.now());                                           \
     }
 

@@ -331,9 +331,12 @@ static __device__ __forceinline__ void attention_rows(const T *q, const T *k, co
 #define ROWS_BOUNDS(CHUNKS, ROWS) __launch_bounds__(WARPS *WARP)
 #endif
 
+KERNELS_AWAIT
+
 #define ROWS_KERNEL(T, NAME, CHUNKS, ROWS)                                                                        \
     extern "C" __global__ void ROWS_BOUNDS(CHUNKS, ROWS) attention_rows_##NAME##_##CHUNKS##_##ROWS(               \
         const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
+        await_previous();                                                                                         \
         attention_rows<T, CHUNKS, ROWS>(q, k, v, mask, out, partials, args.now());                                \
     }
 

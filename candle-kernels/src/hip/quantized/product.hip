@@ -307,9 +307,12 @@ static __device__ __forceinline__ void vec(const Weights &weights, const void *x
     multiply_chosen<F, COLUMNS>(choose<VecShape<F, COLUMNS>::ROWS>(weights), x, segments, columns, type);
 }
 
+KERNELS_AWAIT
+
 #define VEC(name, F, COLUMNS)                                                            \
     extern "C" __global__ VEC_BOUNDS(F, COLUMNS) void vec_##name##_##COLUMNS(            \
         Weights weights, const void *x, unsigned segments, unsigned columns, int type) { \
+        await_previous();                                                                \
         vec<F, COLUMNS>(weights, x, segments, columns, type);                            \
     }
 #define VECS(name, F) VEC(name, F, 1) VEC(name, F, 2) VEC(name, F, 4) VEC(name, F, 8)
@@ -319,6 +322,7 @@ FOR_EACH_FORMAT(VECS)
 #define PAIR(name, F, other, G)                                                                                           \
     extern "C" __global__ PAIR_BOUNDS(F, G) void pair_##name##_##other(Weights weights, const void *x, unsigned segments, \
                                                                        int type) {                                        \
+        await_previous();                                                                                                 \
         static_assert(VecShape<F, 1>::ROWS == VecShape<G, 1>::ROWS, "workgroups count the rows of both");                 \
         const Chosen chosen = choose<VecShape<F, 1>::ROWS>(weights);                                                      \
         if (weights.second >> chosen.number & 1)                                                                          \
@@ -363,6 +367,7 @@ static __device__ __forceinline__ void moe(const void *w, const void *x, float *
     extern "C" __global__ __launch_bounds__(WARP *WARPS) void moe_##name(const void *w, const void *x, float *out,   \
                                                                          Tasks tasks, unsigned n,                    \
                                                                          unsigned segments) {                        \
+        await_previous();                                                                                            \
         moe<F>(w, x, out, tasks, n, segments);                                                                       \
     }
 FOR_EACH_FORMAT(MOE)

@@ -24,9 +24,12 @@ template <class T> static __device__ __forceinline__ void load_word(const void *
     for (unsigned i = 0; i < 4; ++i) values[i] = static_cast<float>(from[i]);
 }
 
+KERNELS_AWAIT
+
 extern "C" __global__ __launch_bounds__(WARP *ACTIVATION_WARPS) void quantize_activations(const void *x, void *out,
                                                                                          unsigned blocks, unsigned segments,
                                                                                          int type) {
+    await_previous();
     const unsigned lane = threadIdx.x % BLOCK_LANES;
     const unsigned own = (blockIdx.x * ACTIVATION_WARPS + threadIdx.y) * (WARP / BLOCK_LANES) + threadIdx.x / BLOCK_LANES;
     // Lanes beyond the last block repeat it, so that all of a warp exchange values; they store nothing.
@@ -215,6 +218,7 @@ static __device__ __forceinline__ void quantize_q8_1(const float *x, uint8_t *ou
 #define QUANTIZE(name, BYTES)                                                                                      \
     extern "C" __global__ __launch_bounds__(BLOCK_THREADS) void quantize_blocks_##name(const float *x, uint8_t *out, \
                                                                                        size_t blocks) {            \
+        await_previous();                                                                                          \
         const size_t block = static_cast<size_t>(blockIdx.x) * BLOCK_THREADS + threadIdx.x;                        \
         if (block < blocks) quantize_##name(x + block * SEGMENT, out + block * BYTES);                             \
     }
