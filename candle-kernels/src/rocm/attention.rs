@@ -3,7 +3,7 @@
 //! | kernel | for | a workgroup has |
 //! | --- | --- | --- |
 //! | `attention_rows_<type>_<chunks>_<rows>` | few rows; f16 and bf16 of any number where there are no matrix cores | [`WARPS`] warps of 32 threads |
-//! | `attention_tiles_<type>_<width>` | f16 and bf16 on cards with matrix cores | [`WAVES`] waves, each with 16 rows |
+//! | `attention_tiles_<type>_<width>` | many rows on cards with matrix cores for the type | [`WAVES`] waves, each with 16 rows |
 //! | `attention_fma_f32_<width>` | many rows in f32 where there are no matrix cores for it | [`FMA_THREADS`] threads |
 //! | `attention_combine_<type>`, in all modules | joining the pieces of a split context | a row of the result; y counts batch entries |
 //!
@@ -30,7 +30,9 @@ pub const READ_BYTES: usize = 16;
 pub const MOST_STEP_BYTES: usize = 1 << 26;
 /// From here on `attention_rows` would read the context more than once. A tile of the matrix cores then executes fewer
 /// instructions though most of its rows are empty (emulated, f16, 8 rows of 128, a context of 1024: 31 thousand on gfx90a
-/// and 47 on gfx1100 against 67 and 150).
+/// and 47 on gfx1100 against 67 and 150; f32 on gfx90a 46 against 126). A single query of f32 stays with
+/// `attention_rows` all the same: a step of its tile is 64 products of 32 cycles each by one wave, and decoding a context of
+/// some hundreds of keys has no other to do.
 const LEAST_TILE_ROWS: u64 = 5;
 /// From here on a workgroup of `attention_fma` executes fewer instructions than `attention_rows`, though rows are missing.
 const LEAST_FMA_ROWS: u64 = 32;
@@ -43,6 +45,9 @@ const WORKGROUPS_PER_UNIT: u64 = 4;
 /// leave of so many rows costs as much as they do (emulated, gfx1100, 1024 rows of 8 heads, a context of 256 in two pieces: 9.6 beside
 /// 11.6 million instructions).
 const FMA_WORKGROUPS_PER_UNIT: u64 = 1;
+/// The same of `attention_tiles` that are full of rows: joining those takes longer than what more workgroups save (emulated,
+/// gfx90a, 1024 rows of 8 heads, a context of 256 in two pieces: 4.5 million instructions beside 1.8 in f32, as many in f16).
+const FULL_TILES_PER_UNIT: u64 = 1;
 /// A piece of the context is not shorter than this, or starting and joining it costs more than it does.
 const LEAST_SPLIT_KEYS: u32 = WARPS * WARP_KEYS;
 /// Elements that share a scale in int8; `SEGMENT` of quantized/activations.h.
@@ -229,11 +234,10 @@ impl std::fmt::Display for Unsupported {
 
 impl std::error::Error for Unsupported {}
 
-/// Whether a card multiplies matrices of f16 and bf16 as tiles.hip does.
-fn has_matrix_cores(target: &str) -> bool {
-    matches!(target, "gfx90a" | "gfx942")
-        || target.starts_with("gfx11")
-        || target.starts_with("gfx12")
+/// Whether a card multiplies matrices of f16 and bf16 (2 bytes), or of f32 (4), as tiles.hip does.
+fn has_matrix_cores(target: &str, element_bytes: usize) -> bool {
+    let wmma = target.starts_with("gfx11") || target.starts_with("gfx12");
+    matches!(target, "gfx90a" | "gfx942") || wmma && element_bytes == 2
 }
 
 impl Problem {
@@ -260,8 +264,9 @@ impl Problem {
         let wanted = WORKGROUPS_PER_UNIT * units;
         let workgroups = |tile_rows: u32| rows.div_ceil(u64::from(tile_rows)) * pairs;
 
-        let tiles =
-            self.element_bytes == 2 && has_matrix_cores(card.target) && rows >= LEAST_TILE_ROWS;
+        let tiles = has_matrix_cores(card.target, self.element_bytes)
+            && rows >= LEAST_TILE_ROWS
+            && (self.element_bytes == 2 || self.queries > 1 || rows >= LEAST_FMA_ROWS);
         let fma_kernel = FMA_KERNELS
             .iter()
             .find(|(width, ..)| widest <= *width)
@@ -316,6 +321,7 @@ impl Problem {
 
         let wanted = match module {
             Module::Fma => FMA_WORKGROUPS_PER_UNIT * units,
+            Module::Tiles if rows >= u64::from(TILE_ROWS) => FULL_TILES_PER_UNIT * units,
             _ => wanted,
         };
         let count = workgroups(tile_rows);
@@ -472,6 +478,29 @@ mod tests {
         for (width, name, rows) in FMA_KERNELS {
             assert!(source.contains(&format!("FMA_KERNEL({name})")), "{name}");
             assert_eq!(rows, if width > 128 { 32 } else { 64 });
+        }
+    }
+
+    /// Only CDNA multiplies matrices of f32.
+    #[test]
+    fn many_rows_of_f32_take_the_matrix_cores_of_cdna() {
+        let prompt = Problem {
+            queries: 512,
+            element_bytes: 4,
+            ..problem()
+        };
+        for (target, tiles) in [("gfx90a", true), ("gfx942", true), ("gfx1100", false)] {
+            let card = Card {
+                target,
+                wave_size: 64,
+                compute_units: 104,
+            };
+            let plan = prompt.plan(&card).unwrap();
+            assert_eq!(plan.module == Module::Tiles, tiles, "{target}");
+            if tiles {
+                assert_eq!((plan.prefix, plan.suffix), ("attention_tiles", "128"));
+                assert_eq!((plan.grid, plan.block), ([256, 1, 1], [256, 1, 1]));
+            }
         }
     }
 

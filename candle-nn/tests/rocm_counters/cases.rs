@@ -143,12 +143,12 @@ fn numbers<S: Into<candle::Shape>>(shape: S, device: &Device) -> Result<Tensor> 
     Tensor::from_vec(values, shape, device)
 }
 
-fn attention(name: &str, queries: usize, keys: usize) -> Case {
+fn attention(name: &str, dtype: DType, queries: usize, keys: usize) -> Case {
     const WIDTH: usize = 128;
     Case::of(
         format!("attention {name} 32 heads of {WIDTH}, 8 of keys, {queries} queries, {keys} keys"),
         move |device| {
-            let part = |heads, n| numbers((1, heads, n, WIDTH), device)?.to_dtype(DType::F16);
+            let part = |heads, n| numbers((1, heads, n, WIDTH), device)?.to_dtype(dtype);
             let (q, k, v) = (part(32, queries)?, part(8, keys)?, part(8, keys)?);
             Ok(move || candle_nn::ops::sdpa(&q, &k, &v, None, true, 0.088, 1.0))
         },
@@ -184,9 +184,10 @@ pub fn all() -> Vec<Case> {
             Ok(move || weights.forward(&x))
         })
     });
-    cases.push(attention("decode", 1, 100));
-    cases.push(attention("decode", 1, 1024));
-    cases.push(attention("prompt", 64, 64));
+    cases.push(attention("decode", DType::F16, 1, 100));
+    cases.push(attention("decode", DType::F16, 1, 1024));
+    cases.push(attention("prompt", DType::F16, 64, 64));
+    cases.push(attention("prompt f32", DType::F32, 64, 64));
     cases.push(Case::of(
         "attention decode f32 8 heads of 128, 1 queries, 580 keys",
         |device| {

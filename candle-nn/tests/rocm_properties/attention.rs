@@ -369,6 +369,38 @@ fn prompts() {
     }
 }
 
+/// More queries than a tile has rows, and a context long enough for several pieces.
+#[test]
+fn a_prompt_behind_a_context() {
+    let width = prop::sample::select(vec![20usize, 32, 40]);
+    let sizes = (33usize..70, 260usize..700, 1usize..3, width, any::<u32>());
+    family(
+        FUSED,
+        sizes,
+        |&dtype, (queries, keys, group, width, seed)| {
+            let case = Case {
+                sizes: Sizes {
+                    batches: 1,
+                    key_heads: 1,
+                    group,
+                    queries,
+                    keys,
+                    width,
+                    value_width: width,
+                }
+                .limited(),
+                ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
+                mask: Mask::None,
+                causal: true,
+                softcapping: 1.0,
+                sharpness: 4.0,
+                seed: seed.into(),
+            };
+            about("sdpa", dtype, case.check(dtype))
+        },
+    );
+}
+
 /// A query that sees no key has no answer: NaN, as softmax says. One that sees keys is right beside it.
 #[test]
 fn rows_without_keys() {

@@ -1,5 +1,5 @@
-// Attention of many rows, on matrix cores: f16 and bf16 on CDNA 2 and 3, RDNA 3 and 4. On other targets the module has
-// but the last row of this table. Names and geometry: src/rocm/attention.rs.
+// Attention of many rows, on matrix cores: f16 and bf16 on CDNA 2 and 3, RDNA 3 and 4, f32 on CDNA. On other targets the
+// module has but the last row of this table. Names and geometry: src/rocm/attention.rs.
 //
 //   attention_tiles_<t>_<width>    heads of up to `width` elements; a workgroup has four waves of 16 rows each
 //   attention_combine_<t>          joins the pieces of a split context (combine.h)
@@ -8,8 +8,8 @@
 // largest score, the sum of powers and the factor of the online softmax are one register each. The scores, once they are
 // powers, are the second product's right operand without a detour through LDS (`operand_of` of matrix_cores.h).
 //
-// A step takes 32 keys: they lie in LDS as read, their values transposed, so that both operands are runs along the summed
-// dimension. q stays in registers where these suffice, else it is read again from the cache at each step.
+// A step takes 32 keys, or 16: they lie in LDS as read, their values transposed, so that both operands are runs along the
+// summed dimension. q stays in registers where these suffice, else it is read again from the cache at each step.
 #include "combine.h"
 #include "matrix_cores.h"
 
@@ -19,15 +19,13 @@ constexpr unsigned WAVES = 4;
 constexpr unsigned LANES = CANDLE_WAVE_SIZE;
 constexpr unsigned THREADS = WAVES * LANES;
 constexpr unsigned SIZE = 16;
-/// Keys of a step.
-constexpr unsigned KEYS = 32;
-/// Elements of a 16-byte read.
-constexpr unsigned READ = 8;
-/// Elements from one value's line of keys to the next: 16 bytes more than the keys, which spreads lines over the banks.
-constexpr unsigned VALUE_LINE = KEYS + 8;
+/// Keys of a step. Of f32 fewer where the heads are wide: all workgroups of a compute unit share 64 KiB of LDS.
+template <class T, unsigned WIDTH> constexpr unsigned KEYS = sizeof(T) == 4 && WIDTH > 64 ? 16 : 32;
 
-/// READ elements, as bits.
-typedef uint16_t Octet __attribute__((ext_vector_type(READ)));
+/// What is read at once, 16 bytes, as the bits of its elements.
+template <unsigned BYTES> struct ReadBits;
+template <> struct ReadBits<2> { typedef uint16_t type __attribute__((ext_vector_type(8))); };
+template <> struct ReadBits<4> { typedef uint32_t type __attribute__((ext_vector_type(4))); };
 
 /// Reads that follow stay behind: with all of them in flight registers run out.
 static __device__ __forceinline__ void pause() { __builtin_amdgcn_sched_barrier(0); }
@@ -47,14 +45,45 @@ template <class Join> static __device__ __forceinline__ float over_column(float 
     return value;
 }
 
+/// What multiplies values with the powers of a tile of 16 keys: one instruction, or, of f32, the four of a chunk.
+template <class T> struct SecondProduct {
+    typedef MatrixCores<T> Product;
+    typedef typename Product::Fragment Operand;
+    /// The first of the keys whose values are this lane's.
+    static __device__ __forceinline__ unsigned first_step(unsigned lane) { return Product::first_step(lane); }
+    static __device__ __forceinline__ Operand of_powers(unsigned lane, typename Product::Sums powers) {
+        return Product::operand_of(lane, powers);
+    }
+};
+#if defined(MATRIX_CORES_MFMA)
+template <> struct SecondProduct<float> {
+    typedef MatrixChunk<float> Product, Operand;
+    static __device__ __forceinline__ unsigned first_step(unsigned lane) {
+        return MatrixCores<float>::first_step(lane) * Product::INSTRUCTIONS;
+    }
+    /// A lane's powers are those of four neighbouring keys, as a chunk wants them.
+    static __device__ __forceinline__ Operand of_powers(unsigned, MatrixCores<float>::Sums powers) {
+        return __builtin_bit_cast(Operand, powers);
+    }
+};
+#endif
+
 template <class T, unsigned WIDTH>
 static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, const T *v, const T *mask, T *out,
                                                        float *partials, const AttentionArgs &args) {
     typedef MatrixCores<T> Cores;
     typedef MatrixChunk<T> Chunk;
     typedef typename Cores::Sums Sums;
+    typedef SecondProduct<T> Second;
+    typedef typename ReadBits<sizeof(T)>::type Bits;
+    constexpr unsigned READ = 16 / sizeof(T), READS = WIDTH / READ, KEYS = ::KEYS<T, WIDTH>;
     constexpr unsigned KEY_TILES = KEYS / SIZE, VALUE_TILES = WIDTH / SIZE, RUNS = WIDTH / Chunk::DEPTH;
-    constexpr unsigned KEY_LINE = WIDTH + 8, READS = WIDTH / READ;
+    // Lines of LDS are 16 bytes longer than what they hold, which spreads them over the banks. Of f32 heads of 256 a compute
+    // unit then had room for one workgroup: their lines exchange their 16-byte places instead, and two fit.
+    constexpr bool PERMUTED = sizeof(T) == 4 && WIDTH == 256;
+    constexpr unsigned KEY_LINE = WIDTH + (PERMUTED ? 0 : READ), VALUE_LINE = KEYS + (PERMUTED ? 0 : READ);
+    const auto in_key = [](unsigned key, unsigned element) { return PERMUTED ? element ^ key % 8 * READ : element; };
+    const auto in_value = [](unsigned element, unsigned key) { return PERMUTED ? key ^ element / 2 % 4 * READ : key; };
     // q takes RUNS * sizeof(Chunk) / 4 registers beside the VALUE_TILES * RESULTS of the sums.
     constexpr bool KEEPS_Q = RUNS * sizeof(Chunk) / 4 + VALUE_TILES * Cores::RESULTS <= 160;
 
@@ -62,6 +91,16 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
     alignas(16) __shared__ T values[WIDTH][VALUE_LINE];
 
     const unsigned lane = threadIdx.x % LANES, wave = threadIdx.x / LANES;
+    const auto of_key = [&](unsigned key, unsigned run) {
+        if constexpr (PERMUTED) {
+            // Places are exchanged within the 128 bytes of a pair of runs: so the compiler sees what all pairs share.
+            const unsigned place = in_key(key, run % 2 * Chunk::DEPTH + Second::first_step(lane));
+            const T *pair = &keys[key][run / 2 * (2 * Chunk::DEPTH)];
+            return __builtin_bit_cast(Chunk, *reinterpret_cast<const Bits *>(pair + place));
+        } else {
+            return Chunk::load(lane, &keys[key][run * Chunk::DEPTH]);
+        }
+    };
     const AttentionPlace at = place_of(args);
     const uint32_t wave_row = at.first_row + wave * SIZE, number = wave_row + Cores::line(lane);
     // Rows beyond the last one repeat it and are not stored.
@@ -84,8 +123,8 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
         const unsigned first = run * Chunk::DEPTH + Cores::first_step(lane) * Chunk::INSTRUCTIONS;
 #pragma unroll
         for (unsigned i = 0; i < Chunk::ELEMENTS / READ; ++i) {
-            const Octet octet = *reinterpret_cast<const Octet *>(q_row + min(first + i * READ, args.width - READ));
-            __builtin_memcpy(reinterpret_cast<Octet *>(chunk.part) + i, &octet, sizeof(octet));
+            const Bits bits = *reinterpret_cast<const Bits *>(q_row + min(first + i * READ, args.width - READ));
+            __builtin_memcpy(reinterpret_cast<Bits *>(chunk.part) + i, &bits, sizeof(bits));
         }
         return chunk;
     };
@@ -110,23 +149,29 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
             const unsigned which = i * THREADS + threadIdx.x, key = which / READS, element = which % READS * READ;
             if (KEYS * READS % THREADS != 0 && key >= KEYS) break;
             const T *from = all_keys + (first + min(key, count - 1)) * args.k_position + min(element, args.width - READ);
-            const Octet octet = *reinterpret_cast<const Octet *>(from);
-            *reinterpret_cast<Octet *>(&keys[key][element]) = element < args.width ? octet : Octet{};
+            const Bits bits = *reinterpret_cast<const Bits *>(from);
+            *reinterpret_cast<Bits *>(&keys[key][in_key(key, element)]) = element < args.width ? bits : Bits{};
         }
         pause();
-        // Values of two keys, transposed: each pair of elements is one word of LDS. Neighbouring lanes have neighbouring
-        // pairs of keys: their words lie in different banks.
+        // Values, transposed word by word: of 16 bits each two keys' at once. Neighbouring lanes have neighbouring words of a
+        // line, which lie in different banks.
+        constexpr unsigned WORDS = KEYS * sizeof(T) / 4;
 #pragma unroll
-        for (unsigned i = 0; i < (KEYS / 2 * READS + THREADS - 1) / THREADS; ++i) {
-            const unsigned which = i * THREADS + threadIdx.x, key = which % (KEYS / 2) * 2;
-            const unsigned element = which / (KEYS / 2) * READ;
-            if (KEYS / 2 * READS % THREADS != 0 && element >= WIDTH) break;
+        for (unsigned i = 0; i < (WORDS * READS + THREADS - 1) / THREADS; ++i) {
+            const unsigned which = i * THREADS + threadIdx.x, key = which % WORDS * (KEYS / WORDS);
+            const unsigned element = which / WORDS * READ;
+            if (WORDS * READS % THREADS != 0 && element >= WIDTH) break;
             const T *from = all_values + first * args.v_position + min(element, last_value);
-            const Octet low = *reinterpret_cast<const Octet *>(from + min(key, count - 1) * args.v_position);
-            const Octet high = *reinterpret_cast<const Octet *>(from + min(key + 1, count - 1) * args.v_position);
+            const Bits low = *reinterpret_cast<const Bits *>(from + min(key, count - 1) * args.v_position);
+            if constexpr (sizeof(T) == 4) {
 #pragma unroll
-            for (unsigned j = 0; j < READ; ++j)
-                *reinterpret_cast<uint32_t *>(&values[element + j][key]) = low[j] | uint32_t(high[j]) << 16;
+                for (unsigned j = 0; j < READ; ++j) *reinterpret_cast<uint32_t *>(&values[element + j][in_value(element + j, key)]) = low[j];
+            } else {
+                const Bits high = *reinterpret_cast<const Bits *>(from + min(key + 1, count - 1) * args.v_position);
+#pragma unroll
+                for (unsigned j = 0; j < READ; ++j)
+                    *reinterpret_cast<uint32_t *>(&values[element + j][key]) = low[j] | uint32_t(high[j]) << 16;
+            }
         }
         __syncthreads();
 
@@ -142,8 +187,8 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
                 const Chunk of_q = KEEPS_Q ? kept_q[KEEPS_Q ? run : 0] : load_q(q_again, run);
 #pragma unroll
                 for (unsigned i = 0; i < KEY_TILES; ++i) {
-                    const T *line = &keys[i * SIZE + Cores::line(lane)][run * Chunk::DEPTH];
-                    scores[i] = Chunk::multiply(Chunk::load(lane, line), of_q, scores[i]);
+                    const unsigned key = i * SIZE + Cores::line(lane);
+                    scores[i] = Chunk::multiply(of_key(key, run), of_q, scores[i]);
                 }
                 if (!KEEPS_Q || run % 2 == 1) pause();
             }
@@ -193,13 +238,13 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
                     scores[i][r] = exp2_of(scores[i][r] - (base - POWERS_EXPONENT<T>));
                     powers += scores[i][r];
                 }
-                const auto weights = Cores::operand_of(lane, scores[i]);
+                const typename Second::Operand weights = Second::of_powers(lane, scores[i]);
 #pragma unroll
                 for (unsigned tile = 0; tile < VALUE_TILES; ++tile) {
-                    typename Cores::Fragment line;
-                    const T *from = &values[tile * SIZE + Cores::line(lane)][i * SIZE + Cores::first_step(lane)];
+                    typename Second::Operand line;
+                    const T *from = &values[tile * SIZE + Cores::line(lane)][i * SIZE + in_value(Cores::line(lane), Second::first_step(lane))];
                     __builtin_memcpy(&line, __builtin_assume_aligned(from, sizeof(line) < 16 ? 8 : 16), sizeof(line));
-                    sums[tile] = Cores::multiply(line, weights, sums[tile]);
+                    sums[tile] = Second::Product::multiply(line, weights, sums[tile]);
                     if (tile % 4 == 3) pause();
                 }
             }
@@ -227,17 +272,23 @@ static __device__ __forceinline__ void attention_tiles(const T *q, const T *k, c
     }
 }
 
-#define TILES_KERNEL(T, NAME, WIDTH)                                                                              \
-    extern "C" __global__ void __launch_bounds__(THREADS) attention_tiles_##NAME##_##WIDTH(                       \
+#define TILES_KERNEL(T, NAME, WIDTH, BOUNDS)                                                                      \
+    extern "C" __global__ void __launch_bounds__(THREADS) BOUNDS attention_tiles_##NAME##_##WIDTH(                \
         const T *q, const T *k, const T *v, const T *mask, T *out, float *partials, AttentionArgs args) {         \
         attention_tiles<T, WIDTH>(q, k, v, mask, out, partials, args.now());                                      \
     }
 
-#define KERNELS(T, NAME) \
-    TILES_KERNEL(T, NAME, 64) TILES_KERNEL(T, NAME, 96) TILES_KERNEL(T, NAME, 128) TILES_KERNEL(T, NAME, 256)
+#define KERNELS(T, NAME, BOUNDS)                                                                                  \
+    TILES_KERNEL(T, NAME, 64, BOUNDS) TILES_KERNEL(T, NAME, 96, BOUNDS)                                           \
+    TILES_KERNEL(T, NAME, 128, BOUNDS) TILES_KERNEL(T, NAME, 256, BOUNDS)
 
-KERNELS(f16, f16)
-KERNELS(bf16, bf16)
+KERNELS(f16, f16, )
+KERNELS(bf16, bf16, )
+#if defined(MATRIX_CORES_MFMA)
+// 256 registers suffice: see matrix_cores.h.
+KERNELS(float, f32, __attribute__((amdgpu_waves_per_eu(2))))
+COMBINE_KERNEL(float, f32)
+#endif
 
 #endif
 

@@ -23,7 +23,8 @@
 //
 // Two consequences. Since A and B are held alike, multiply(b, a, c) gives the transposed product: a lane then has one
 // row of D and RESULTS of its columns. And on CDNA with 16-bit elements and on gfx12 the results of a lane, narrowed to T,
-// are at once its elements of a next product's A or B along D's rows: see `operand_of`.
+// are at once its elements of a next product's A or B along D's rows: see `operand_of`. On CDNA those of float are its part of a
+// MatrixChunk.
 //
 // Sources: AMD's matrix instruction calculator (github.com/ROCm/amd_matrix_instruction_calculator); "AMD Instinct MI200
 // Instruction Set Architecture" and "AMD Instinct MI300 ...", chapter "Matrix Arithmetic Instructions"; "RDNA3 Instruction
