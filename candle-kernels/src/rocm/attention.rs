@@ -42,11 +42,11 @@ const FMA_UNITS_PER_WORKGROUP: u64 = 2;
 /// Workgroups for each compute unit below which the context is split: so many of their waves hide each other's waiting.
 const WORKGROUPS_PER_UNIT: u64 = 4;
 /// The same of `attention_fma`, whose loads are bridged by the products of the piece before: joining what more workgroups would
-/// leave of so many rows costs as much as they do (emulated, gfx1100, 1024 rows of 8 heads, a context of 256 in two pieces: 9.6 beside
+/// leave of so many rows costs as much as they do (emulated, gfx1100, 1024 rows of 8 heads, a context of 256 in two pieces: 4.8 beside
 /// 11.6 million instructions).
 const FMA_WORKGROUPS_PER_UNIT: u64 = 1;
 /// The same of `attention_tiles` that are full of rows: joining those takes longer than what more workgroups save (emulated,
-/// gfx90a, 1024 rows of 8 heads, a context of 256 in two pieces: 4.5 million instructions beside 1.8 in f32, as many in f16).
+/// gfx90a, 1024 rows of 8 heads, a context of 256 in two pieces: 2.2 million instructions beside 1.8 in f32, as many in f16).
 const FULL_TILES_PER_UNIT: u64 = 1;
 /// A piece of the context is not shorter than this, or starting and joining it costs more than it does.
 const LEAST_SPLIT_KEYS: u32 = WARPS * WARP_KEYS;

@@ -4,13 +4,14 @@
 
 #include "attention.h"
 
-/// Pieces of the context that are read at once.
-constexpr unsigned PIECES = 8;
+/// Pieces of the context that are read at once. Two have a loop of their own: what is cut only once are often prompts, which have
+/// many rows.
+constexpr unsigned MOST_PIECES = 8, FEW_PIECES = 2;
 
 /// A workgroup for each row of out, blockIdx.x in batch entry blockIdx.y; its threads stride over the row. Like the keys, the
 /// pieces are joined online: one pass over them, so that a few are one wait for memory. What goes to `int8` are the heads of one
 /// query, where that is not null.
-template <class T>
+template <unsigned PIECES, class T>
 static __device__ __forceinline__ void attention_combine(const float *partials, T *out, uint32_t splits, uint32_t width,
                                                          void *int8) {
     const uint64_t row = blockIdx.y * gridDim.x + blockIdx.x;
@@ -51,5 +52,6 @@ static __device__ __forceinline__ void attention_combine(const float *partials, 
     extern "C" __global__ void __launch_bounds__(256) attention_combine_##NAME(                                   \
         const float *__restrict__ partials, T *out, uint32_t splits, uint32_t width, void *int8) {                \
         await_previous();                                                                                         \
-        attention_combine<T>(partials, out, splits, width, int8);                                                 \
+        if (splits <= FEW_PIECES) attention_combine<FEW_PIECES, T>(partials, out, splits, width, int8);           \
+        else attention_combine<MOST_PIECES, T>(partials, out, splits, width, int8);                               \
     }
