@@ -26,6 +26,7 @@ pub mod cuda;
 pub mod device;
 pub mod error;
 pub mod graph;
+mod image;
 mod library;
 pub mod memory;
 pub mod module;

@@ -3,10 +3,11 @@
 use crate::context::current;
 use crate::cuda::{Driver, Handle, LaunchAttribute, LaunchConfig};
 use crate::error::{check, Failure, HipError, INVALID_VALUE};
+use crate::image;
 use crate::stream::forward;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{c_char, c_int, c_uint, c_void};
-use std::sync::{LazyLock, PoisonError, RwLock};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Keys of the `extra` list. HIP took CUDA's numbers, the end's excepted (`HIP_LAUNCH_PARAM_END`,
 /// `CU_LAUNCH_PARAM_END`).
@@ -23,14 +24,32 @@ const SHARED_WITHOUT_OPTIN: u32 = 48 * 1024;
 
 /// A module has this variable if each of its kernels first waits for the one before (`await_previous` of candle-kernels'
 /// portable.h): such kernels are launched while that one ends.
-const OVERLAPPED: &std::ffi::CStr = c"kernels_await_previous";
+const OVERLAPPED: &str = "kernels_await_previous";
 
 /// Set to 0, kernels are launched one after the other all the same.
 const OVERLAP: &str = "HIP_NVIDIA_OVERLAP";
 
-/// Kernels of such modules, with their module: addresses of handles.
-static OVERLAPPED_KERNELS: LazyLock<RwLock<HashMap<usize, usize>>> =
-    LazyLock::new(Default::default);
+/// Such modules and their kernels: addresses of handles, a kernel's with its module's.
+#[derive(Default)]
+struct Overlapped {
+    modules: HashSet<usize>,
+    kernels: HashMap<usize, usize>,
+}
+
+static OVERLAPPED_ONES: LazyLock<RwLock<Overlapped>> = LazyLock::new(Default::default);
+
+fn overlapped() -> RwLockReadGuard<'static, Overlapped> {
+    OVERLAPPED_ONES
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn change_overlapped(change: impl FnOnce(&mut Overlapped)) {
+    let mut ones = OVERLAPPED_ONES
+        .write()
+        .unwrap_or_else(PoisonError::into_inner);
+    change(&mut ones);
+}
 
 forward! {
     hipModuleGetGlobal(at: *mut u64, bytes: *mut usize, module: Handle, name: *const c_char) = module_global;
@@ -43,8 +62,19 @@ forward! {
 /// Loads a cubin, a fat binary or PTX: CUDA finds out which, and how long it is.
 #[no_mangle]
 pub unsafe extern "C" fn hipModuleLoadData(module: *mut Handle, image: *const c_void) -> HipError {
-    // SAFETY: HIP's contract: a whole image.
-    current(|driver| check(unsafe { (driver.module_load)(module, image) }))
+    static WANTED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os(OVERLAP).is_none_or(|value| value != "0"));
+    current(|driver| {
+        // SAFETY: HIP's contract: a whole image, room for a handle.
+        check(unsafe { (driver.module_load)(module, image) })?;
+        // SAFETY: the same; CUDA has taken it for a whole one.
+        if *WANTED && unsafe { image::has_name(image, OVERLAPPED) } {
+            // SAFETY: written above.
+            let module = unsafe { *module } as usize;
+            change_overlapped(|ones| _ = ones.modules.insert(module));
+        }
+        Ok(())
+    })
 }
 
 #[no_mangle]
@@ -56,21 +86,11 @@ pub unsafe extern "C" fn hipModuleGetFunction(
     current(|driver| {
         // SAFETY: HIP's contract: a live module, a string, room for a handle.
         check(unsafe { (driver.module_function)(function, module, name) })?;
-        static WANTED: LazyLock<bool> =
-            LazyLock::new(|| std::env::var_os(OVERLAP).is_none_or(|value| value != "0"));
-        if !*WANTED {
-            return Ok(());
-        }
-        let (mut at, mut bytes) = (0, 0);
-        // SAFETY: a live module, a string; the call writes two numbers.
-        let found =
-            unsafe { (driver.module_global)(&mut at, &mut bytes, module, OVERLAPPED.as_ptr()) };
-        if check(found).is_ok() {
-            let mut kernels = OVERLAPPED_KERNELS
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
+        let module = module as usize;
+        if overlapped().modules.contains(&module) {
             // SAFETY: written above.
-            kernels.insert(unsafe { *function } as usize, module as usize);
+            let function = unsafe { *function } as usize;
+            change_overlapped(|ones| _ = ones.kernels.insert(function, module));
         }
         Ok(())
     })
@@ -82,11 +102,11 @@ pub unsafe extern "C" fn hipModuleUnload(module: Handle) -> HipError {
     current(|driver| {
         // SAFETY: no pointers. A device that has failed runs nothing any more; the unloading reports it.
         unsafe { (driver.context_synchronize)() };
-        // Another module's kernels may get these addresses.
-        OVERLAPPED_KERNELS
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .retain(|_, of| *of != module as usize);
+        // Others may get these addresses.
+        change_overlapped(|ones| {
+            ones.modules.remove(&(module as usize));
+            ones.kernels.retain(|_, of| *of != module as usize);
+        });
         // SAFETY: HIP's contract: a live module.
         check(unsafe { (driver.module_unload)(module) })
     })
@@ -127,11 +147,7 @@ pub unsafe extern "C" fn hipModuleLaunchKernel(
             true => std::ptr::null_mut(),
             false => list.as_mut_ptr(),
         };
-        let overlapped = OVERLAPPED_KERNELS
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(&(function as usize));
-        if overlapped {
+        if overlapped().kernels.contains_key(&(function as usize)) {
             let config = LaunchConfig {
                 grid: [grid_x, grid_y, grid_z],
                 block: [block_x, block_y, block_z],
