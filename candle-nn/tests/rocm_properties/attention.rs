@@ -182,6 +182,19 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 impl Case {
+    /// As a model has it: projected queries, keys and values in a cache, causal.
+    fn of_model(sizes: Sizes, seed: u64) -> Self {
+        Self {
+            sizes,
+            ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
+            mask: Mask::None,
+            causal: true,
+            softcapping: 1.0,
+            sharpness: 4.0,
+            seed,
+        }
+    }
+
     fn scale(&self) -> f32 {
         self.sharpness / (self.sizes.width as f32).sqrt()
     }
@@ -305,23 +318,16 @@ fn fused_attention() {
 fn a_long_context() {
     let lengths = (300usize..1500, 1usize..4, 1usize..3, any::<u32>());
     family(FUSED, lengths, |&dtype, (keys, group, queries, seed)| {
-        let case = Case {
-            sizes: Sizes {
-                batches: 1,
-                key_heads: 1,
-                group,
-                queries,
-                keys,
-                width: 64,
-                value_width: 64,
-            },
-            ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
-            mask: Mask::None,
-            causal: true,
-            softcapping: 1.0,
-            sharpness: 4.0,
-            seed: seed.into(),
+        let sizes = Sizes {
+            batches: 1,
+            key_heads: 1,
+            group,
+            queries,
+            keys,
+            width: 64,
+            value_width: 64,
         };
+        let case = Case::of_model(sizes, seed.into());
         about("sdpa", dtype, case.check(dtype))
     });
 }
@@ -329,24 +335,23 @@ fn a_long_context() {
 /// So many heads that many rows of f32 take the tiles of multiply-adds, where a card has no matrix cores for them.
 #[test]
 fn prompts() {
-    let of =
-        |key_heads, group, queries, keys, width, value_width, mask, causal, softcapping| Case {
-            sizes: Sizes {
-                batches: 2,
-                key_heads,
-                group,
-                queries,
-                keys,
-                width,
-                value_width,
-            },
-            ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
+    let of = |key_heads, group, queries, keys, width, value_width, mask, causal, softcapping| {
+        let sizes = Sizes {
+            batches: 2,
+            key_heads,
+            group,
+            queries,
+            keys,
+            width,
+            value_width,
+        };
+        Case {
             mask,
             causal,
             softcapping,
-            sharpness: 4.0,
-            seed: keys as u64,
-        };
+            ..Case::of_model(sizes, keys as u64)
+        }
+    };
     let cases = [
         // A workgroup's rows, whole and not; a step's keys, whole, more and less; the last piece of each.
         of(12, 1, 64, 64, 64, 64, Mask::None, true, 1.0),
@@ -378,24 +383,16 @@ fn a_prompt_behind_a_context() {
         FUSED,
         sizes,
         |&dtype, (queries, keys, group, width, seed)| {
-            let case = Case {
-                sizes: Sizes {
-                    batches: 1,
-                    key_heads: 1,
-                    group,
-                    queries,
-                    keys,
-                    width,
-                    value_width: width,
-                }
-                .limited(),
-                ways: [Way::Projected, Way::Cached(5), Way::Cached(2)],
-                mask: Mask::None,
-                causal: true,
-                softcapping: 1.0,
-                sharpness: 4.0,
-                seed: seed.into(),
+            let sizes = Sizes {
+                batches: 1,
+                key_heads: 1,
+                group,
+                queries,
+                keys,
+                width,
+                value_width: width,
             };
+            let case = Case::of_model(sizes.limited(), seed.into());
             about("sdpa", dtype, case.check(dtype))
         },
     );

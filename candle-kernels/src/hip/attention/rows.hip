@@ -1,5 +1,5 @@
-// Attention of few rows at a time, by fused multiply-adds: decoding on every target, prefill where there are no matrix
-// cores for the type. Names and geometry: src/rocm/attention.rs.
+// Attention of few rows at a time, by fused multiply-adds: decoding on every target, and prefill in f16 and bf16 where there are no
+// matrix cores (in f32 fma.hip has it). Names and geometry: src/rocm/attention.rs.
 //
 //   attention_rows_<t>_<chunks>_<rows>   up to `rows` rows share each load of a key or value; heads of up to 8 * chunks
 //                                        pieces of 16 bytes
