@@ -12,6 +12,8 @@
 //! `(partials, out, splits, value_width, int8)`. Whichever writes the result leaves it in int8 as well where there is
 //! [room](Args::int8) for that.
 
+use super::targets::{family_of, Family};
+
 /// Warps of a workgroup of `attention_rows`; `WARPS` of rows.hip.
 pub const WARPS: u32 = 4;
 /// Keys that a warp of `attention_rows` takes at a time; `KEYS` of rows.hip.
@@ -236,8 +238,11 @@ impl std::error::Error for Unsupported {}
 
 /// Whether a card multiplies matrices of f16 and bf16 (2 bytes), or of f32 (4), as tiles.hip does.
 fn has_matrix_cores(target: &str, element_bytes: usize) -> bool {
-    let wmma = target.starts_with("gfx11") || target.starts_with("gfx12");
-    matches!(target, "gfx90a" | "gfx942") || wmma && element_bytes == 2
+    match family_of(target) {
+        Some(Family::Cdna2 | Family::Cdna3) => true,
+        Some(Family::Rdna3 | Family::Rdna4) => element_bytes == 2,
+        _ => false,
+    }
 }
 
 impl Problem {
@@ -489,7 +494,13 @@ mod tests {
             element_bytes: 4,
             ..problem()
         };
-        for (target, tiles) in [("gfx90a", true), ("gfx942", true), ("gfx1100", false)] {
+        // As HIP names cards; MI350, which runs generic code objects.
+        for (target, tiles) in [
+            ("gfx90a:sramecc+:xnack-", true),
+            ("gfx942", true),
+            ("gfx950:sramecc+:xnack-", true),
+            ("gfx1100", false),
+        ] {
             let card = Card {
                 target,
                 wave_size: 64,

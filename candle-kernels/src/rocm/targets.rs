@@ -127,3 +127,10 @@ pub fn generic_of(name: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+/// The family of a device, by HIP's gcnArchName: its own row's, else that of the generic target whose code objects it runs.
+/// `None` for one that no row stands for.
+pub fn family_of(device: &str) -> Option<Family> {
+    let name = base_name(device);
+    let target = find(name).or_else(|| find(generic_of(name)?));
+    target.map(|target| target.family)
+}

@@ -3,7 +3,7 @@
 use super::own::{Product, SEGMENT};
 use super::tile::{Tile, LARGE, MEDIUM, NARROW, SMALL};
 use crate::RocmDevice;
-use candle_kernels::rocm::targets::{base_name, find, generic_of, Family};
+use candle_kernels::rocm::targets::{family_of, Family};
 
 /// The most parts that k is cut into, and the fewest segments of a part.
 const MOST_PARTS: usize = 8;
@@ -82,10 +82,8 @@ pub(super) fn row_of(family: Family) -> &'static Crossover {
 
 /// The row of a device.
 pub(super) fn crossover(device: &RocmDevice) -> &'static Crossover {
-    let name = base_name(&device.properties().target);
-    let target = find(name).or_else(|| find(generic_of(name)?));
     // Nothing was built for a target that has no row: no launch comes this far.
-    row_of(target.map_or(Family::Gcn5, |target| target.family))
+    row_of(family_of(&device.properties().target).unwrap_or(Family::Gcn5))
 }
 
 /// How k is cut: parts of `segments` segments, the last one the rest. Several workgroups then make a tile together.

@@ -23,7 +23,8 @@ constexpr unsigned LANES = CANDLE_WAVE_SIZE;
 constexpr unsigned OCTET = 8;
 
 // v_dot2_f32_f16: two products of f16 added to an f32.
-#if defined(__gfx90a__) || defined(__gfx942__) || defined(__GFX10__) || defined(__GFX11__) || defined(__GFX12__)
+#if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx9_4_generic__) || \
+    defined(__GFX10__) || defined(__GFX11__) || defined(__GFX12__)
 #define HAS_DOT2 1
 #else
 #define HAS_DOT2 0

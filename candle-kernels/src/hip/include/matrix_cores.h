@@ -46,7 +46,7 @@
 /// A target without matrix cores for T.
 template <class T> struct MatrixCores { static constexpr bool PRESENT = false; };
 
-#if defined(__gfx90a__) || defined(__gfx942__)
+#if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx9_4_generic__)
 #define MATRIX_CORES_MFMA 1
 #elif defined(__GFX11__) || defined(__GFX12__)
 #define MATRIX_CORES_WMMA 1

@@ -62,7 +62,7 @@ static __device__ __forceinline__ void await_lds() {
 #endif
 }
 
-#if defined(__gfx90a__) || defined(__gfx942__)
+#if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx9_4_generic__)
 #define QUANTIZED_MATRIX_CORES 1
 
 constexpr unsigned LANES = 64;
