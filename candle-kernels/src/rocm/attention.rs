@@ -12,7 +12,7 @@
 //! `(partials, out, splits, value_width, int8)`. Whichever writes the result leaves it in int8 as well where there is
 //! [room](Args::int8) for that.
 
-use super::targets::{family_of, Family};
+use super::targets::family_of;
 
 /// Warps of a workgroup of `attention_rows`; `WARPS` of rows.hip.
 pub const WARPS: u32 = 4;
@@ -238,11 +238,7 @@ impl std::error::Error for Unsupported {}
 
 /// Whether a card multiplies matrices of f16 and bf16 (2 bytes), or of f32 (4), as tiles.hip does.
 fn has_matrix_cores(target: &str, element_bytes: usize) -> bool {
-    match family_of(target) {
-        Some(Family::Cdna2 | Family::Cdna3) => true,
-        Some(Family::Rdna3 | Family::Rdna4) => element_bytes == 2,
-        _ => false,
-    }
+    family_of(target).is_some_and(|family| family.multiplies_floats(element_bytes == 2))
 }
 
 impl Problem {

@@ -20,6 +20,17 @@ pub enum Family {
     Nvidia,
 }
 
+impl Family {
+    /// Whether it has matrix cores for floats, as include/matrix_cores.h takes them: for 16-bit ones (`half`), or for wider ones.
+    pub fn multiplies_floats(self, half: bool) -> bool {
+        match self {
+            Self::Cdna2 | Self::Cdna3 => true,
+            Self::Rdna3 | Self::Rdna4 => half,
+            Self::Gcn5 | Self::Rdna2 | Self::Nvidia => false,
+        }
+    }
+}
+
 /// The packed dot product of four signed bytes that a target has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dot4 {
@@ -127,6 +138,7 @@ pub fn generic_of(name: &str) -> Option<&'static str> {
         _ => return None,
     })
 }
+
 /// The family of a device, by HIP's gcnArchName: its own row's, else that of the generic target whose code objects it runs.
 /// `None` for one that no row stands for.
 pub fn family_of(device: &str) -> Option<Family> {

@@ -1,6 +1,6 @@
 //! The tiles that a workgroup computes, and which one a product is cut into.
 
-use super::super::targets::{self, Family};
+use super::super::targets;
 use super::super::GEMM;
 
 /// A row of `src/hip/gemm/tiles.h` or `src/hip/gemm/fma_tiles.h`, which say what the columns mean.
@@ -159,11 +159,8 @@ pub(super) fn cut(among: Tiles, shape: (u32, u32, u32), batches: u32) -> Cut {
 }
 
 fn target_has_cores(target: &str, element: &str) -> bool {
-    match targets::find(target).map(|target| target.family) {
-        Some(Family::Cdna2 | Family::Cdna3) => true,
-        Some(Family::Rdna3 | Family::Rdna4) => matches!(element, "f16" | "bf16"),
-        _ => false,
-    }
+    let half = matches!(element, "f16" | "bf16");
+    targets::find(target).is_some_and(|target| target.family.multiplies_floats(half))
 }
 
 #[cfg(test)]
