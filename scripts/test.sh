@@ -41,8 +41,9 @@ unset CANDLE_HIP_LIBRARY HIP_EMULATOR_ARCH
 export CARGO_TERM_COLOR=never
 # Messages must say by themselves what they say; a backtrace may hold any word.
 export RUST_BACKTRACE=0
-# Nothing is built twice in CI: what incremental builds would need costs time and, for all crates, ten gigabytes.
-[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+# Nothing is built twice in CI, and no backtrace is read: files for incremental builds cost time and, for all crates, ten
+# gigabytes; line tables in each of the tests' programs as much again.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
 
 # Tests that a log reports: cargo's totals, the lines of scripts/tests and the total of count_device_tests.sh.
 tests_in() { awk '/^test result: ok\. / { n += $4 } /^ok - / { n++ } /^[0-9]+ of [0-9]+ passed/ { n += $1 } END { print n + 0 }' "$1"; }
