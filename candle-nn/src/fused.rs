@@ -1,17 +1,19 @@
 //! Operations of a transformer's layer that a GPU computes in fewer launches than their parts take.
 //!
 //! On rocm each is one launch (attention two or three) for f32, f16 and bf16; everywhere else, and for other types and
-//! layouts, [`products`], [`biased_products`], [`silu_mul`] and [`add_rms_norm`] are the operations that they are named after. None has a gradient on rocm, as
-//! [`crate::ops::rms_norm`] has none anywhere.
+//! layouts, [`products`], [`biased_products`], [`product_in`], [`silu_mul`], [`add_rms_norm`] and [`add_rms_norms`] are the
+//! operations that they are named after. None has a gradient on rocm, as [`crate::ops::rms_norm`] has none anywhere.
 use candle::quantized::QMatMul;
-use candle::{Module, Result, Tensor};
+use candle::{DType, Module, Result, Tensor};
 
 mod attention;
 mod recorded;
+mod route;
 #[cfg(feature = "rocm")]
 pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
 pub use recorded::RecordedStep;
+pub use route::{route_token, Routes};
 
 /// `x` times each of `weights`, which read the same activations: queries, keys and values, or gate and up. See
 /// [`biased_products`].
@@ -32,7 +34,7 @@ pub fn biased_products<const N: usize>(
     x: &Tensor,
 ) -> Result<[Tensor; N]> {
     #[cfg(feature = "rocm")]
-    if let Some(results) = crate::rocm::fused::products(&weights, x)? {
+    if let Some(results) = crate::rocm::fused::products(&weights, x, x.dtype())? {
         if let Ok(results) = <[Tensor; N]>::try_from(results) {
             return Ok(results);
         }
@@ -46,6 +48,21 @@ pub fn biased_products<const N: usize>(
         Ok(results) => Ok(results),
         Err(_) => candle::bail!("products: not {N} results"),
     }
+}
+
+/// `x` as `dtype` times `weight`: what attention gives in f16 or bf16 and the rest of a model goes on with in f32. On rocm the
+/// conversion is none of its own, for up to eight rows of `x` and a wider `dtype`; the numbers are the same.
+///
+/// # Errors
+/// Those of [`Tensor::to_dtype`] and [`QMatMul::forward`](Module::forward).
+pub fn product_in(weight: &QMatMul, x: &Tensor, dtype: DType) -> Result<Tensor> {
+    #[cfg(feature = "rocm")]
+    if let Some(mut results) = crate::rocm::fused::products(&[(weight, None)], x, dtype)? {
+        if let Some(result) = results.pop() {
+            return Ok(result);
+        }
+    }
+    weight.forward(&x.to_dtype(dtype)?)
 }
 
 /// `silu(gate) * up`, of tensors of one shape: the gated activation of a feed-forward network.
@@ -75,11 +92,40 @@ pub fn add_rms_norm(
     if crate::rocm::fused::takes(&[x, branch, weight])
         && [x, branch].iter().all(|t| t.is_contiguous())
     {
-        let op = crate::rocm::fused::AddRmsNorm { eps };
+        let op = crate::rocm::fused::AddRmsNorm {
+            eps,
+            branch_norm: None,
+        };
         let both = x.apply_op3_no_bwd(branch, weight, &op)?;
         return Ok((both.get(0)?, both.get(1)?));
     }
     let sum = (x + branch)?;
     let normed = crate::ops::rms_norm(&sum, weight, eps)?;
     Ok((sum, normed))
+}
+
+/// [`add_rms_norm`] of `x` and of `branch` normalised, as a part of a layer ends with a norm of its own in Gemma's and GLM's
+/// models. `branch_norm` and `norm` are the weights of either norm and what is added to its mean square.
+///
+/// # Errors
+/// Those of [`add_rms_norm`].
+pub fn add_rms_norms(
+    x: &Tensor,
+    branch: &Tensor,
+    branch_norm: (&Tensor, f32),
+    norm: (&Tensor, f32),
+) -> Result<(Tensor, Tensor)> {
+    #[cfg(feature = "rocm")]
+    if crate::rocm::fused::takes(&[x, branch, branch_norm.0, norm.0])
+        && [x, branch].iter().all(|t| t.is_contiguous())
+    {
+        let op = crate::rocm::fused::AddRmsNorm {
+            eps: norm.1,
+            branch_norm: Some(branch_norm),
+        };
+        let both = x.apply_op3_no_bwd(branch, norm.0, &op)?;
+        return Ok((both.get(0)?, both.get(1)?));
+    }
+    let branch = crate::ops::rms_norm(branch, branch_norm.0, branch_norm.1)?;
+    add_rms_norm(&branch, x, norm.0, norm.1)
 }

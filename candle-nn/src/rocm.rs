@@ -8,6 +8,7 @@ use candle::{DType, Layout, Result, RocmStorage, Shape};
 pub(crate) mod attention;
 pub(crate) mod fused;
 pub(crate) mod moe;
+pub(crate) mod route;
 
 const WARP: u32 = 32;
 /// Rows at least this long are normalised by as many work-items: the kernels know one warp or this many.

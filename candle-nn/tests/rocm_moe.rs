@@ -1,6 +1,7 @@
 //! `candle_nn::moe` on rocm against the experts' products one by one, in f64.
 use candle::quantized::{rocm, GgmlDType, QTensor};
 use candle::{DType, Device, Result, Storage, Tensor};
+use candle_nn::fused::route_token;
 use candle_nn::moe::{moe_gemm, moe_gemm_gguf};
 
 const EXPERTS: usize = 4;
@@ -336,4 +337,87 @@ fn what_experts_cost() -> Result<()> {
         }
     }
     device.synchronize()
+}
+
+/// Softmax, the largest shares, the smaller number of equal ones: by the definition, in f64.
+fn exact_routes(logits: &[f32], per_token: usize, normalised: bool) -> (Vec<f64>, Vec<u32>) {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers = logits.iter().map(|x| f64::from(x - largest).exp());
+    let sum: f64 = powers.clone().sum();
+    let mut ranked: Vec<(f64, u32)> = powers.map(|p| p / sum).zip(0..).collect();
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    ranked.truncate(per_token);
+    let total: f64 = ranked.iter().map(|(share, _)| share).sum();
+    let scale = if normalised { total } else { 1.0 };
+    ranked
+        .into_iter()
+        .map(|(share, expert)| (share / scale, expert))
+        .unzip()
+}
+
+#[test]
+fn a_token_is_routed_to_the_largest_shares() -> Result<()> {
+    let device = Device::new_rocm(0)?;
+    let words = |x: &Tensor| x.to_vec1::<u32>();
+    for (count, per_token) in [(1, 1), (8, 2), (33, 32), (60, 4), (128, 8), (512, 32)] {
+        let spread: Vec<f32> = numbers(count, 0.25).iter().map(|x| x * 6.0).collect();
+        // Each number many times: the first of equal ones are taken.
+        let equal: Vec<f32> = (0..count).map(|i| (i * 7 % 5) as f32).collect();
+        // Experts that no token may take, as long as there are others.
+        let barred = (0..count).map(|i| match i % 3 {
+            1 => f32::NEG_INFINITY,
+            _ => spread[i],
+        });
+        for logits in [spread.clone(), equal, barred.collect()] {
+            for normalised in [false, true] {
+                let x = Tensor::from_slice(&logits[..], (1, count), &device)?;
+                let what = format!("{per_token} of {count}, normalised: {normalised}");
+                let Some(routes) = route_token(&x, per_token, normalised)? else {
+                    candle::bail!("{what}: no kernel")
+                };
+                let (shares, chosen) = exact_routes(&logits, per_token, normalised);
+                let found = routes.weights.to_vec2::<f32>()?.remove(0);
+                assert_eq!(found.len(), per_token);
+                for (found, share) in found.iter().zip(&shares) {
+                    // Roundings of a power, of sums of up to 512 and of two quotients.
+                    assert!((f64::from(*found) - share).abs() <= 2e-6 * share, "{what}");
+                }
+                let (experts, places) = (words(&routes.experts)?, words(&routes.places)?);
+                assert!(experts.is_sorted(), "{what}");
+                let by_rank: Vec<u32> = places.iter().map(|p| chosen[*p as usize]).collect();
+                assert_eq!(experts, by_rank, "{what}");
+                let mut every = places;
+                every.sort();
+                assert_eq!(every, (0..per_token as u32).collect::<Vec<_>>(), "{what}");
+            }
+        }
+    }
+    // What is not a number makes no number, of experts that there are.
+    let mut logits = [0f32; 40];
+    logits[7] = f32::NAN;
+    let x = Tensor::from_slice(&logits[..], (1, 40), &device)?;
+    let routes = route_token(&x, 3, true)?.expect("a kernel");
+    assert!(routes.weights.to_vec2::<f32>()?[0]
+        .iter()
+        .all(|w| w.is_nan()));
+    assert!(words(&routes.experts)?.iter().all(|e| *e < 40));
+    // Not for the kernel.
+    let of = |dims: (usize, usize), dtype| Tensor::zeros(dims, dtype, &device);
+    for (x, per_token) in [
+        (of((2, 8), DType::F32)?, 2),
+        (of((1, 8), DType::F16)?, 2),
+        (of((1, 8), DType::F32)?, 9),
+        (of((1, 8), DType::F32)?, 0),
+        (of((1, 513), DType::F32)?, 2),
+        (of((1, 64), DType::F32)?, 33),
+        (of((64, 1), DType::F32)?.t()?.narrow(1, 0, 8)?, 0),
+    ] {
+        assert!(
+            route_token(&x, per_token, true)?.is_none(),
+            "{:?}",
+            x.dims()
+        );
+    }
+    assert!(route_token(&Tensor::zeros((1, 8), DType::F32, &Device::Cpu)?, 2, true)?.is_none());
+    Ok(())
 }

@@ -1,5 +1,5 @@
 //! Attention of one layer with the keys and values that it has seen.
-use candle::{Result, Tensor};
+use candle::{DType, Result, Tensor};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
@@ -58,6 +58,8 @@ impl<'a> Rotary<'a> {
 #[derive(Debug, Default)]
 pub struct CachedAttention {
     room: Option<Room>,
+    /// The type of keys and values here, if not that in which they come.
+    dtype: Option<DType>,
     /// Positions seen, unless a graph counts them.
     len: usize,
     #[cfg(feature = "rocm")]
@@ -69,6 +71,7 @@ impl Clone for CachedAttention {
     fn clone(&self) -> Self {
         Self {
             room: self.room.clone(),
+            dtype: self.dtype,
             len: self.len(),
             #[cfg(feature = "rocm")]
             follow: None,
@@ -89,14 +92,14 @@ impl Room {
         self.kv.dims()[3]
     }
 
-    /// Whether keys such as `k` belong here.
-    fn suits(&self, k: &Tensor) -> bool {
+    /// Whether keys such as `k` belong here, in `dtype`.
+    fn suits(&self, k: &Tensor, dtype: DType) -> bool {
         let [_, batch, heads, _, width] = self.kv.dims() else {
             return false;
         };
         let (here, there) = ([batch, heads, width], k.dims());
         here == [&there[0], &there[1], &there[3]]
-            && self.kv.dtype() == k.dtype()
+            && self.kv.dtype() == dtype
             && self.kv.device().same_device(k.device())
     }
 
@@ -108,9 +111,18 @@ impl Room {
 }
 
 impl CachedAttention {
-    /// An empty cache.
+    /// An empty cache, of keys and values as they come.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty cache of keys and values in `dtype`: that in which they come, or f16 or bf16 where they come in f32. The launch
+    /// that stores them converts them, rotated and normalised in f32; the result of the attention is in `dtype` too.
+    pub fn holding(dtype: DType) -> Self {
+        Self {
+            dtype: Some(dtype),
+            ..Self::default()
+        }
     }
 
     /// Positions that the cache holds.
@@ -138,20 +150,29 @@ impl CachedAttention {
 
     /// Forgets all positions.
     pub fn reset(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            dtype: self.dtype,
+            ..Self::default()
+        };
+    }
+
+    /// The type in which keys such as `k` are held.
+    fn dtype_of(&self, k: &Tensor) -> DType {
+        self.dtype.unwrap_or(k.dtype())
     }
 
     /// Room for the positions of `k` behind the ones that are there, and for more of them up to `most`.
     fn room_for(&mut self, k: &Tensor, most: usize) -> Result<Room> {
         let (batch, heads, new, width) = k.dims4()?;
         let end = self.len + new;
+        let dtype = self.dtype_of(k);
         if let Some(room) = &self.room {
-            if !room.suits(k) {
+            if !room.suits(k, dtype) {
                 candle::bail!(
                     "cached attention: keys of {:?} in {:?} on {:?} do not continue a cache of {:?} (batch, heads, positions, \
                      width) in {:?} on {:?}",
                     k.dims(),
-                    k.dtype(),
+                    dtype,
                     k.device().location(),
                     [batch, room.kv.dims()[2], self.len, room.kv.dims()[4]],
                     room.kv.dtype(),
@@ -163,7 +184,7 @@ impl CachedAttention {
             }
         }
         let capacity = (end + end / 2).next_multiple_of(STEP).min(most.max(end));
-        let kv = Tensor::zeros((2, batch, heads, capacity, width), k.dtype(), k.device())?;
+        let kv = Tensor::zeros((2, batch, heads, capacity, width), dtype, k.device())?;
         if let Some(room) = &self.room {
             let held = room.kv.narrow(3, 0, self.len)?.contiguous()?;
             kv.slice_set(&held, 3, 0)?;
@@ -175,8 +196,8 @@ impl CachedAttention {
     }
 
     /// Rotates `q` and `k`, which are at the positions from `position` on, appends `k` and `v`, and lets each query see the
-    /// positions up to its own: `q` is `[batch, heads, n, width]`, `k` and `v` `[batch, key heads, n, width]`, of any strides; the
-    /// result is `[batch, n, heads * width]`. Scores are divided by the root of `width`. `mask`, where there is one, is added to
+    /// positions up to its own: `q` is `[batch, heads, n, width]`, `k` and `v` `[batch, key heads, n, width]`, of any strides and
+    /// one type; the result is `[batch, n, heads * width]`. Scores are divided by the root of `width`. `mask`, where there is one, is added to
     /// them in place of the causal one, as [`crate::ops::sdpa`] takes it.
     ///
     /// # Errors
@@ -230,7 +251,11 @@ impl CachedAttention {
     ) -> Result<Tensor> {
         use crate::rocm::fused::{Attend, Place};
         let (batch, heads, new, width) = q.dims4()?;
-        let Some(room) = self.room.clone().filter(|room| room.suits(k)) else {
+        let Some(room) = self
+            .room
+            .clone()
+            .filter(|room| room.suits(k, self.dtype_of(k)))
+        else {
             candle::bail!(
                 "cached attention: an empty cache, or keys of {:?}, cannot be recorded",
                 k.dims()

@@ -35,17 +35,18 @@ pub(crate) fn takes(operands: &[&Tensor]) -> bool {
             .all(|x| x.device().is_rocm() && x.dtype() == dtype && Rows::of(x.layout()).is_some())
 }
 
-/// The products in few launches, or `None` where there is no way to.
+/// The products of `x` as `dtype` in few launches, or `None` where there is no way to.
 pub(crate) fn products(
     weights: &[(&QMatMul, Option<&Tensor>)],
     x: &Tensor,
+    dtype: DType,
 ) -> Result<Option<Vec<Tensor>>> {
     let quantized = weights.iter().map(|(w, bias)| match w {
         QMatMul::QTensor(w) => Some((w.as_ref(), *bias)),
         _ => None,
     });
     match quantized.collect::<Option<Vec<_>>>() {
-        Some(weights) => candle::quantized::rocm::products(&weights, x),
+        Some(weights) => candle::quantized::rocm::products_in(&weights, x, dtype),
         None => Ok(None),
     }
 }
@@ -186,11 +187,13 @@ impl CustomOp2 for SiluMul {
 }
 
 /// `x + branch` and that normalised, one behind the other: `[2, ..]`.
-pub(crate) struct AddRmsNorm {
+pub(crate) struct AddRmsNorm<'a> {
     pub(crate) eps: f32,
+    /// How the branch is normalised before it is added: the weights, and what is added to its mean square.
+    pub(crate) branch_norm: Option<(&'a Tensor, f32)>,
 }
 
-impl CustomOp3 for AddRmsNorm {
+impl CustomOp3 for AddRmsNorm<'_> {
     fn name(&self) -> &'static str {
         "add-rms-norm"
     }
@@ -219,32 +222,51 @@ impl CustomOp3 for AddRmsNorm {
         let op = self.name();
         same_shape(x_l, branch_l, op)?;
         let Rows { rows, columns, .. } = Rows::of_operand(x_l, op)?;
-        if weight_l.shape().elem_count() != columns {
-            candle::bail!(
-                "{op}: weights {:?} do not fit rows of {columns}",
-                weight_l.shape()
-            )
-        }
         let dtype = x.dtype();
+        let weights = |weight: &RocmStorage, l: &Layout| {
+            if l.shape().elem_count() != columns {
+                candle::bail!("{op}: weights {:?} do not fit rows of {columns}", l.shape())
+            }
+            weight.expect_dtype(dtype, op)?.contiguous_ptr(l, op)
+        };
         let x_ptr = x.contiguous_ptr(x_l, op)?;
         let branch_ptr = branch
             .expect_dtype(dtype, op)?
             .contiguous_ptr(branch_l, op)?;
-        let weight_ptr = weight
-            .expect_dtype(dtype, op)?
-            .contiguous_ptr(weight_l, op)?;
+        let weight_ptr = weights(weight, weight_l)?;
+        let branch_norm = self
+            .branch_norm
+            .map(|(weight, eps)| (weight.storage_and_layout(), eps));
+        let branch_norm = match &branch_norm {
+            Some(((storage, l), eps)) => match &**storage {
+                Storage::Rocm(storage) => Some((weights(storage, l)?, *eps)),
+                _ => candle::bail!("{op}: the branch is on rocm, the weights of its norm are not"),
+            },
+            None => None,
+        };
         let count = rows * columns;
         let mut out = RocmStorage::uninit(x.device(), 2 * count, dtype)?;
         let int8 = Int8Rows::for_rows(x.device(), rows, columns)?;
         if count > 0 {
             let suffix = kernel_suffix(dtype, op)?;
-            let launch = x
-                .device()
-                .launch(&kernels::FUSED, "add_rms_norm", suffix, "")?;
-            let launch = launch.arg(x_ptr).arg(branch_ptr).arg(weight_ptr);
+            let kernel = match branch_norm {
+                None => "add_rms_norm",
+                Some(_) => "add_rms_norms",
+            };
+            let launch = x.device().launch(&kernels::FUSED, kernel, suffix, "")?;
+            let launch = launch.arg(x_ptr).arg(branch_ptr);
+            let launch = match branch_norm {
+                None => launch,
+                Some((weight, _)) => launch.arg(weight),
+            };
+            let launch = launch.arg(weight_ptr);
             let launch = launch.arg(out.ptr_at(0)).arg(out.ptr_at(count));
-            let launch = launch.arg(address(&int8));
-            let launch = launch.int("columns", columns)?.arg(self.eps);
+            let launch = launch.arg(address(&int8)).int("columns", columns)?;
+            let launch = match branch_norm {
+                None => launch,
+                Some((_, eps)) => launch.arg(eps),
+            };
+            let launch = launch.arg(self.eps);
             let threads = row_threads(rows, columns, dtype);
             // SAFETY: one workgroup a row of contiguous tensors; the result has both halves, and the second one in int8
             // where there is room for it.
@@ -292,8 +314,8 @@ const _: () = assert!(size_of::<Heads>() == 80 && size_of::<Placing>() == 280);
 // SAFETY: `repr(C)` without padding, laid out as the kernel's struct.
 unsafe impl KernelArg for Placing {}
 
-/// Normalises queries and keys where they want it and rotates them by the angles from number `position` on; keys and values go to `kv`, `[2, batch, heads, capacity, width]`, from position `at` on. The
-/// result are the queries.
+/// Normalises queries and keys where they want it and rotates them by the angles from number `position` on; keys and values go to
+/// `kv`, `[2, batch, heads, capacity, width]`, from position `at` on. The result are the queries, in the type of `kv`.
 pub(crate) struct Place<'a> {
     pub(crate) rotary: &'a Rotary<'a>,
     pub(crate) position: usize,
@@ -378,6 +400,8 @@ impl CustomOp3 for Attend<'_> {
 struct IntoCache<'a> {
     op: &'a Place<'a>,
     placing: Placing,
+    /// The type of what comes.
+    from: DType,
 }
 
 impl CustomOp3 for Place<'_> {
@@ -433,7 +457,8 @@ impl CustomOp3 for Place<'_> {
             "the number of elements",
             batches * most_heads * positions * width,
         )?;
-        let out = RocmStorage::uninit(q.device(), q_l.shape().elem_count(), q.dtype())?;
+        let held = self.kv.dtype();
+        let out = RocmStorage::uninit(q.device(), q_l.shape().elem_count(), held)?;
         let from = |x: &RocmStorage, l: &Layout, rotated: bool| -> Result<Heads> {
             let step = |dim: usize| l.stride()[dim] as u64;
             Ok(Heads {
@@ -466,7 +491,7 @@ impl CustomOp3 for Place<'_> {
         };
         let into = [2, batches, key_heads, self.at + positions, width];
         let room = self.kv.dims();
-        let fits = room.len() == 5 && self.kv.dtype() == q.dtype() && {
+        let fits = room.len() == 5 && {
             let same = [0, 1, 2, 4].iter().all(|&d| room[d] == into[d]);
             same && room[3] >= into[3] && self.kv.is_contiguous()
         };
@@ -474,8 +499,8 @@ impl CustomOp3 for Place<'_> {
             candle::bail!("{op}: a cache of {room:?} has no place for {into:?}")
         }
         if q_l.shape().elem_count() > 0 {
-            let op = self;
-            self.kv.inplace_op1(&IntoCache { op, placing })?;
+            let (op, from) = (self, q.dtype());
+            self.kv.inplace_op1(&IntoCache { op, placing, from })?;
         }
         Ok((out, q_l.shape().clone()))
     }
@@ -520,7 +545,13 @@ impl InplaceOp1 for IntoCache<'_> {
         let sin = sin.expect_dtype(cos.dtype(), op)?;
         let half = placing.rotary as usize / 2;
         let skipped = position * half * cos.dtype().size_in_bytes();
-        let suffix = kernel_suffix(kv.dtype(), op)?;
+        let (from, to) = match (self.from, kv.dtype()) {
+            (from, to) if from == to => (kernel_suffix(to, op)?, ""),
+            (DType::F32, to @ (DType::F16 | DType::BF16)) => ("f32", kernel_suffix(to, op)?),
+            (from, to) => candle::bail!(
+                "{op}: heads in {from:?} for a cache in {to:?}: it holds their own type, or f16 or bf16 of f32"
+            ),
+        };
         let norms = match rotary.norms {
             Some(Norms { q, k, .. }) => vec![q, k],
             None => Vec::new(),
@@ -536,12 +567,12 @@ impl InplaceOp1 for IntoCache<'_> {
                     weight_l.shape()
                 )
             }
-            let weight = weight.expect_dtype(kv.dtype(), op)?;
+            let weight = weight.expect_dtype(self.from, op)?;
             heads.norm = weight.contiguous_ptr(weight_l, op)?.as_raw();
         }
         let launch = kv
             .device()
-            .launch(&kernels::FUSED, "place_heads", suffix, "")?;
+            .launch(&kernels::FUSED, "place_heads", from, to)?;
         let launch = launch
             .arg(placing)
             .arg(cos.contiguous_ptr(cos_l, op)?.offset(skipped))

@@ -2,7 +2,7 @@
 use crate::{numbers, off, rocm, rounding, there, wide, DTYPES};
 use candle::quantized::{GgmlDType, QMatMul, QTensor};
 use candle::{DType, Device, Module, Result, Tensor, D};
-use candle_nn::fused::{CachedAttention, Rotary};
+use candle_nn::fused::{product_in, CachedAttention, Rotary};
 
 /// An attention, and the angles of its positions.
 struct Case {
@@ -13,6 +13,8 @@ struct Case {
     rotary: usize,
     interleaved: bool,
     dtype: DType,
+    /// The type of what the cache holds.
+    held: DType,
     angles: DType,
     /// Heads are normalised before they are rotated.
     normed: bool,
@@ -79,7 +81,7 @@ impl Case {
             columns[first] = (a.broadcast_mul(&c)? - b.broadcast_mul(&s)?)?;
             columns[second] = (a.broadcast_mul(&s)? + b.broadcast_mul(&c)?)?;
         }
-        wide(&Tensor::cat(&columns, 3)?.to_dtype(self.dtype)?)
+        wide(&Tensor::cat(&columns, 3)?.to_dtype(self.held)?)
     }
 
     /// Attention by the definition, in f64.
@@ -139,15 +141,16 @@ impl Case {
             rotary = rotary.after_norms(&norms.0, &norms.1, EPS);
         }
         let found = cache.forward(&on(&q)?, &on(&k)?, &on(&v)?, &rotary, at, None)?;
-        assert_eq!((found.dtype(), cache.len()), (self.dtype, at + count));
-        self.append(held, self.rotated(&k, &k_norm, at)?, wide(&v)?)?;
+        assert_eq!((found.dtype(), cache.len()), (self.held, at + count));
+        let values = wide(&v.to_dtype(self.held)?)?;
+        self.append(held, self.rotated(&k, &k_norm, at)?, values)?;
         let Some((keys, values)) = held else {
             candle::bail!("nothing was appended")
         };
         let exact = self.exact(&self.rotated(&q, &q_norm, at)?, keys, values)?;
         // Scores of up to 4 * width / sqrt(width) are sums of rounded products, their powers the weights; rotation
         // rounds once more where the type is narrow (a unit that is rounded the other way).
-        let allowed = 64.0 * rounding(self.dtype);
+        let allowed = 64.0 * rounding(self.held);
         let off = off(&found, &exact)?;
         assert!(
             off <= allowed,
@@ -166,6 +169,7 @@ fn llama(dtype: DType) -> Case {
         rotary: 64,
         interleaved: true,
         dtype,
+        held: dtype,
         angles: DType::F32,
         normed: false,
     }
@@ -181,6 +185,7 @@ fn attention_is_that_of_its_parts() -> Result<()> {
         rotary: 32,
         interleaved,
         dtype: DType::F32,
+        held: DType::F32,
         angles: DType::F16,
         normed: interleaved,
     };
@@ -200,8 +205,19 @@ fn attention_is_that_of_its_parts() -> Result<()> {
         angles: DType::BF16,
         ..llama(DType::BF16)
     };
+    // Products in f32, keys and values in half of that: glm4's and qwen3_moe's.
+    let in_f16 = Case {
+        held: DType::F16,
+        ..narrow(true)
+    };
+    let in_bf16 = Case {
+        held: DType::BF16,
+        ..llama(DType::F32)
+    };
     for case in [
         llama(DType::F32),
+        in_f16,
+        in_bf16,
         halves,
         normed,
         narrow(true),
@@ -209,7 +225,11 @@ fn attention_is_that_of_its_parts() -> Result<()> {
         half,
         bf16,
     ] {
-        let (mut cache, mut held) = (CachedAttention::new(), None);
+        let cache = match case.held == case.dtype {
+            true => CachedAttention::new(),
+            false => CachedAttention::holding(case.held),
+        };
+        let (mut cache, mut held) = (cache, None);
         // A prompt, tokens, another prompt, a token.
         for (seed, count) in [11, 1, 1, 5, 1].into_iter().enumerate() {
             case.step(&mut cache, &mut held, count, seed as u64)?;
@@ -310,6 +330,10 @@ fn attention_leaves_its_result_in_int8() -> Result<()> {
             // As models go on whose other activations are in f32.
             let wide = out.to_dtype(DType::F32)?;
             same(&wide, &format!("{count} tokens at {at}, in f32"))?;
+            for w in &weights {
+                let (at_once, apart) = (product_in(w, &out, DType::F32)?, w.forward(&wide)?);
+                assert_eq!(bits(&at_once)?, bits(&apart)?);
+            }
             if count == 1 {
                 // What is left ends with the elements.
                 let ones = Tensor::ones((case.batch, 1, 7), case.dtype, &device)?;
@@ -351,6 +375,10 @@ fn what_does_not_fit_is_an_error() -> Result<()> {
     says(&devices, &on_cpu[0], &on_cpu[1], &on_cpu[2], 0);
     cache.reset();
     cache.forward(&q, &k, &v, &rotary, 0, None)?;
+    let mut wide = CachedAttention::holding(DType::F64);
+    let error = wide.forward(&q, &k, &v, &rotary, 0, None);
+    let error = error.expect_err("a cache in f64").to_string();
+    assert!(error.contains("heads in F32 for a cache in F64"), "{error}");
     let wider = |x: &Tensor| Tensor::cat(&[x, x], 3);
     let error = cache.forward(&wider(&q)?, &wider(&k)?, &wider(&v)?, &rotary, 2, None);
     let error = error.expect_err("other heads").to_string();

@@ -2,7 +2,9 @@
 //! CPU in f64.
 use candle::quantized::{GgmlDType, QMatMul, QTensor};
 use candle::{DType, Device, Module, Result, Tensor, D};
-use candle_nn::fused::{add_rms_norm, biased_products, products, silu_mul};
+use candle_nn::fused::{
+    add_rms_norm, add_rms_norms, biased_products, product_in, products, silu_mul,
+};
 
 mod attention;
 
@@ -162,13 +164,64 @@ fn products_together_are_those_of_each() -> Result<()> {
 }
 
 #[test]
+fn a_product_in_another_type_is_that_of_the_converted() -> Result<()> {
+    let bits = |x: &Tensor| wide(x)?.flatten_all()?.to_vec1::<f64>();
+    for weights in [GgmlDType::Q4K, GgmlDType::F32, GgmlDType::F16] {
+        let w = QTensor::quantize_onto(&numbers(&[24, 512], 1)?, weights, &rocm()?)?;
+        let w = QMatMul::from_qtensor(w)?;
+        for (from, to) in DTYPES
+            .into_iter()
+            .flat_map(|from| DTYPES.map(|to| (from, to)))
+        {
+            for rows in [0, 1, 8, 9] {
+                let x = there(&numbers(&[1, rows, 512], 2)?, from)?;
+                let (found, apart) = (product_in(&w, &x, to), w.forward(&x.to_dtype(to)?));
+                let what = format!("{weights:?}, {rows} rows in {from:?} as {to:?}");
+                match (found, apart) {
+                    (Ok(found), Ok(apart)) => {
+                        assert_eq!((found.dtype(), found.dims()), (to, apart.dims()), "{what}");
+                        assert_eq!(bits(&found)?, bits(&apart)?, "{what}");
+                    }
+                    // A dequantized matrix takes its own type alone.
+                    (found, apart) => assert!(found.is_err() && apart.is_err(), "{what}"),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// More than the work-items hold in registers, of few rows and of many; and what is not read 16 bytes at a time.
+const NORMS: [(usize, usize); 9] = [
+    (1, 4096),
+    (1, 31),
+    (5, 256),
+    (3, 1500),
+    (2, 1),
+    (2, 17_000),
+    (1, 9001),
+    (65, 5000),
+    (64, 777),
+];
+
+/// The rows of `x` normalised, in f64.
+fn exact_norm(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
+    let exact = wide(x)?;
+    let mean = exact.sqr()?.mean_keepdim(D::Minus1)?;
+    let exact = exact.broadcast_div(&(mean + f64::from(eps))?.sqrt()?)?;
+    exact.broadcast_mul(&wide(weight)?)
+}
+
+/// The result's rounding; in f32 a few more of the sum, the root and the products, each of one rounding.
+fn allowed_of_norm(dtype: DType) -> f64 {
+    rounding(dtype) * if dtype == DType::F32 { 8.0 } else { 1.1 }
+}
+
+#[test]
 fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
     let eps = 1e-5;
     for dtype in DTYPES {
-        // More than the work-items hold in registers, of few rows and of many; and what is not read 16 bytes at a time.
-        let shapes = [(1, 4096), (1, 31), (5, 256), (3, 1500), (2, 1)];
-        let long = [(2, 17_000), (1, 9001), (65, 5000), (64, 777)];
-        for (rows, columns) in shapes.into_iter().chain(long) {
+        for (rows, columns) in NORMS {
             let shape = [1, rows, columns];
             let x = there(&numbers(&shape, 1)?, dtype)?;
             let branch = there(&numbers(&shape, 2)?, dtype)?;
@@ -181,13 +234,8 @@ fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
                 0.0,
                 "{rows} x {columns} {dtype:?}"
             );
-            let exact = wide(&parts)?;
-            let mean = exact.sqr()?.mean_keepdim(D::Minus1)?;
-            let exact = exact.broadcast_div(&(mean + f64::from(eps))?.sqrt()?)?;
-            let exact = exact.broadcast_mul(&wide(&weight)?)?;
-            // The result's rounding; in f32 a few more of the sum, the root and the products, each of one rounding.
-            let allowed = rounding(dtype) * if dtype == DType::F32 { 8.0 } else { 1.1 };
-            let off = off(&normed, &exact)?;
+            let off = off(&normed, &exact_norm(&parts, &weight, eps)?)?;
+            let allowed = allowed_of_norm(dtype);
             assert!(
                 off <= allowed,
                 "{rows} x {columns} {dtype:?}: {off:e}, {allowed:e} allowed"
@@ -200,6 +248,47 @@ fn add_rms_norm_is_a_sum_and_its_norm() -> Result<()> {
         add_rms_norm(&x, &x, &short, eps).is_err(),
         "too few weights"
     );
+    Ok(())
+}
+
+#[test]
+fn add_rms_norms_is_the_sum_with_a_normalised_branch_and_its_norm() -> Result<()> {
+    let (branch_eps, eps) = (1e-3, 1e-5);
+    for dtype in DTYPES {
+        for (rows, columns) in NORMS {
+            let shape = [1, rows, columns];
+            let x = there(&numbers(&shape, 1)?, dtype)?;
+            // As small as what the larger of both epsilons tells apart.
+            let branch = there(&(numbers(&shape, 2)? * 0.05)?, dtype)?;
+            let of_branch = there(&numbers(&[columns], 3)?, dtype)?;
+            let weight = there(&numbers(&[columns], 4)?, dtype)?;
+            let (sum, normed) =
+                add_rms_norms(&x, &branch, (&of_branch, branch_eps), (&weight, eps))?;
+            assert_eq!((sum.dtype(), normed.dtype()), (dtype, dtype));
+            let exact = (wide(&x)? + exact_norm(&branch, &of_branch, branch_eps)?)?;
+            // The branch is rounded, and the sum.
+            let allowed = allowed_of_norm(dtype) + rounding(dtype);
+            let off_sum = off(&sum, &exact)?;
+            assert!(
+                off_sum <= allowed,
+                "sum, {rows} x {columns} {dtype:?}: {off_sum:e}, {allowed:e} allowed"
+            );
+            let off = off(&normed, &exact_norm(&sum, &weight, eps)?)?;
+            let allowed = allowed_of_norm(dtype);
+            assert!(
+                off <= allowed,
+                "{rows} x {columns} {dtype:?}: {off:e}, {allowed:e} allowed"
+            );
+        }
+    }
+    let x = there(&numbers(&[2, 64], 5)?, DType::F32)?;
+    let (short, fits) = (
+        there(&numbers(&[32], 6)?, DType::F32)?,
+        there(&numbers(&[64], 7)?, DType::F32)?,
+    );
+    let of = |branch: &Tensor, weight: &Tensor| add_rms_norms(&x, &x, (branch, eps), (weight, eps));
+    of(&fits, &fits)?;
+    assert!(of(&short, &fits).is_err() && of(&fits, &short).is_err());
     Ok(())
 }
 
@@ -220,7 +309,12 @@ fn what_products_read_is_left_in_int8() -> Result<()> {
             let scales = Tensor::from_vec(scales, &shape[..], &Device::Cpu)?;
             let of = |seed| there(&(numbers(&shape, seed)? * &scales)?, dtype);
             let (x, y, weight) = (of(2)?, of(3)?, there(&numbers(&[columns], 4)?, dtype)?);
-            let made = [silu_mul(&x, &y)?, add_rms_norm(&x, &y, &weight, 1e-5)?.1];
+            let norm = (&weight, 1e-5);
+            let made = [
+                silu_mul(&x, &y)?,
+                add_rms_norm(&x, &y, &weight, 1e-5)?.1,
+                add_rms_norms(&x, &y, norm, norm)?.1,
+            ];
             // From an address where no 16 bytes can be read at once.
             let moved = Tensor::cat(&[x.narrow(2, 0, 1)?, x.clone()], 2)?.narrow(2, 1, columns)?;
             let moved = match rows {

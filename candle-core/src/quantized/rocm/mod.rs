@@ -30,7 +30,7 @@ pub use experts::{moe_gemm, moe_gemm_gguf, SortedTokens};
 pub use product::{set_force_dmmv, set_product_kernels, ProductKernels};
 use staging::Staging;
 pub use staging::STAGING_BYTES;
-pub use together::products;
+pub use together::{products, products_in};
 
 /// Elements by which rows are padded for the kernels.
 pub const MATRIX_ROW_PADDING: usize = 512;

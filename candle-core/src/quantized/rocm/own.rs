@@ -256,20 +256,21 @@ pub(super) struct Part<'a> {
     pub(super) w: &'a QRocmStorage,
     /// Rows of the weights.
     pub(super) n: usize,
-    /// What is added to each row's products, of the activations' type; or null.
+    /// What is added to each row's products, of the results' type; or null.
     pub(super) bias: DevicePtr,
 }
 
 /// The products of up to [`MOST_WEIGHTS`] weights in one launch of a vector kernel: of one type or, with one row, of two that
-/// have a kernel together. `k` is a whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty.
+/// have a kernel together. `k` is a whole number of blocks, `rows` 1 to [`MOST_VECTOR_ROWS`], nothing is empty. The activations
+/// begin at element `start` of `x`; biases and results are in `dtype`.
 pub(super) fn products(
     parts: &[Part],
     rows: usize,
     k: usize,
-    x: &RocmStorage,
-    start: usize,
+    (x, start): (&RocmStorage, usize),
+    dtype: DType,
 ) -> Result<Vec<RocmStorage>> {
-    let (device, dtype) = (x.device(), x.dtype());
+    let device = x.device();
     let Some(formats) = Formats::of(parts.iter().map(|part| part.w.dtype)) else {
         crate::bail!("quantized products: no weights, or of types without a kernel")
     };

@@ -20,7 +20,21 @@ pub fn products(
     weights: &[(&QTensor, Option<&Tensor>)],
     x: &Tensor,
 ) -> Result<Option<Vec<Tensor>>> {
+    products_in(weights, x, x.dtype())
+}
+
+/// [`products`] of `x` in `dtype`, which is what biases and results are in: that of `x`, or f32. Int8 of the same numbers is
+/// the same whatever their type, so that there is nothing to convert.
+///
+/// # Errors
+/// Those of [`products`].
+pub fn products_in(
+    weights: &[(&QTensor, Option<&Tensor>)],
+    x: &Tensor,
+    dtype: DType,
+) -> Result<Option<Vec<Tensor>>> {
     let float = matches!(x.dtype(), DType::F32 | DType::F16 | DType::BF16);
+    let float = float && [x.dtype(), DType::F32].contains(&dtype);
     let Some((&k, outer)) = x.dims().split_last() else {
         return Ok(None);
     };
@@ -42,7 +56,7 @@ pub fn products(
         if columns != k || !here || !product::by_vector(w, &Product { rows, n, k }) {
             return Ok(None);
         }
-        let Some(bias) = bias_address(*bias, n, activations) else {
+        let Some(bias) = bias_address(*bias, n, dtype, activations) else {
             return Ok(None);
         };
         parts.push(Part { w, n, bias });
@@ -53,7 +67,7 @@ pub fn products(
     let types: Vec<_> = parts.iter().map(|part| part.w.dtype()).collect();
     for indices in pairs::launches(&types, own::MOST_WEIGHTS, rows == 1) {
         let group: Vec<Part> = indices.iter().map(|i| parts[*i]).collect();
-        let outs = own::products(&group, rows, k, activations, start)?;
+        let outs = own::products(&group, rows, k, (activations, start), dtype)?;
         for (index, out) in indices.iter().zip(outs) {
             let shape = Shape::from([outer, &[parts[*index].n]].concat());
             let out = Storage::Rocm(out);
@@ -66,7 +80,12 @@ pub fn products(
 
 /// Where the `n` elements of a bias lie, null without one; `None` where the kernels cannot read it. The tensor outlives the
 /// launch that the address is for.
-fn bias_address(bias: Option<&Tensor>, n: usize, x: &RocmStorage) -> Option<DevicePtr> {
+fn bias_address(
+    bias: Option<&Tensor>,
+    n: usize,
+    dtype: DType,
+    x: &RocmStorage,
+) -> Option<DevicePtr> {
     let Some(bias) = bias else {
         return Some(DevicePtr::NULL);
     };
@@ -74,7 +93,7 @@ fn bias_address(bias: Option<&Tensor>, n: usize, x: &RocmStorage) -> Option<Devi
     let Storage::Rocm(elements) = &*storage else {
         return None;
     };
-    let fits = layout.dims() == [n] && layout.is_contiguous() && bias.dtype() == x.dtype();
+    let fits = layout.dims() == [n] && layout.is_contiguous() && bias.dtype() == dtype;
     let here = elements.device().same_device(x.device());
     (fits && here).then(|| elements.ptr_at(layout.start_offset()))
 }
