@@ -31,9 +31,6 @@ fn small(
     loading::load_as(architecture, &file, device, dtype)
 }
 
-/// Layers of the small models.
-const LAYERS: u64 = 2;
-
 #[test]
 fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     // The steps one by one, not as a graph. No other thread reads the environment here.
@@ -41,28 +38,32 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
     let device = Device::new_rocm(0)?;
     // Norm of the sum; q, k and v; heads; attention; output; norm of the sum; gate and up; their product; down.
     let llama = 9;
-    // Norms behind attention and feed-forward besides.
-    let gemma3 = llama + 2;
     // The embedding, its norm's result in int8, the norm of the last sum, logits, the likeliest.
     let around = 5;
+    // Launches around the layers, and of the two layers.
     let architectures = [
-        ("llama", DType::F32, around, llama),
+        ("llama", DType::F32, around, [llama; 2]),
         // With biases, added where the products are.
-        ("qwen2", DType::F32, around, llama),
+        ("qwen2", DType::F32, around, [llama; 2]),
         // Heads of queries and keys are normalised where they are rotated.
-        ("qwen3", DType::F32, around, llama),
-        // The embedding is scaled.
-        ("gemma3", DType::F32, around + 1, gemma3),
-        ("glm4", DType::F32, around, gemma3),
-        // Queries, keys and values there, the result back with its int8 form.
-        ("glm4", DType::BF16, around, gemma3 + 4),
+        ("qwen3", DType::F32, around, [llama; 2]),
+        // Norms behind attention and feed-forward are those of the sums. The embedding is scaled.
+        ("gemma3", DType::F32, around + 1, [llama; 2]),
+        ("glm4", DType::F32, around, [llama; 2]),
+        // Keys and values are converted where they are stored; the result is not, but its int8 form.
+        ("glm4", DType::BF16, around, [llama; 2]),
+        ("phi3", DType::F32, around, [llama; 2]),
+        ("lfm2", DType::F32, around, [14, llama]),
+        ("phi2", DType::F32, around, [12; 2]),
+        ("qwen3-moe", DType::F32, around, [13; 2]),
+        ("qwen3-moe", DType::BF16, around, [13; 2]),
     ];
     let weights = [
         ("Q8_0", models::Weights::All(GgmlDType::Q8_0)),
         // Values in Q6K, queries and keys in Q4K: one launch all the same.
         ("Q4_K_M", models::Weights::Q4KM),
     ];
-    for ((architecture, dtype, around, each), (name, weights)) in architectures
+    for ((architecture, dtype, around, layers), (name, weights)) in architectures
         .into_iter()
         .flat_map(|row| weights.map(|weights| (row, weights)))
     {
@@ -81,7 +82,7 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
             let before = counters();
             token = decode(&[token])?;
             let mut expected = Counters {
-                launches: around + each * LAYERS,
+                launches: around + layers.iter().sum::<u64>(),
                 // After the token's number has gone there, and before the next has come back.
                 synchronizations: 2,
                 ..Counters::default()

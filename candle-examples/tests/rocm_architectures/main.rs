@@ -1,7 +1,7 @@
 //! A small random model of every architecture that the GGUF examples run: logits on rocm against the CPU's.
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use candle::quantized::GgmlDType;
-use candle::Device;
+use candle::{DType, Device};
 
 // The example small-gguf writes the same models to files.
 #[path = "../../examples/small-gguf/architectures.rs"]
@@ -16,7 +16,7 @@ mod support;
 #[path = "../../examples/small-gguf/vocabulary.rs"]
 mod vocabulary;
 
-use loading::load;
+use loading::{load, load_as};
 use models::Weights;
 use support::Logits;
 
@@ -43,6 +43,38 @@ fn agrees(architecture: &str) -> Result<()> {
         let experts = architecture == "qwen3-moe";
         let what = format!("{architecture} {name}");
         support::quantized(&what, &file(weights)?, experts, run)?;
+    }
+    Ok(())
+}
+
+/// Keys and values in f16 and bf16, converted where they are stored: the weights are F16 on both sides, so that nothing else is
+/// rounded. As with quantized weights rocm may lie at most half as far again from f32 as the CPU does.
+#[test]
+fn narrow_keys_and_values() -> Result<()> {
+    for row in architectures::ARCHITECTURES {
+        if !["glm4", "qwen3-moe"].contains(&row.name) {
+            continue;
+        }
+        let file = models::gguf(row.name, &(row.describe)(), Weights::All(GgmlDType::F16))?;
+        let run = |dtype, device: &Device| {
+            let model = load_as(row.name, &file, device, dtype)?;
+            support::logits(model, device, vocabulary::SIZE as u32)
+        };
+        let exact = run(DType::F32, &Device::Cpu)?;
+        for dtype in [DType::F16, DType::BF16] {
+            let cpu = support::difference(&exact, &run(dtype, &Device::Cpu)?)?;
+            let rocm = support::difference(&exact, &run(dtype, &Device::new_rocm(0)?)?)?;
+            println!(
+                "{} {dtype:?}: cpu {cpu:e}, rocm {rocm:e} of the spread",
+                row.name
+            );
+            ensure!(cpu > 0.0 && rocm > 0.0, "{}: nothing was rounded", row.name);
+            ensure!(
+                rocm <= 1.5 * cpu,
+                "{} {dtype:?}: rocm lies {rocm:e} from f32, the CPU {cpu:e}",
+                row.name
+            );
+        }
     }
     Ok(())
 }
