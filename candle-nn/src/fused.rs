@@ -7,11 +7,13 @@ use candle::quantized::QMatMul;
 use candle::{DType, Module, Result, Tensor};
 
 mod attention;
+mod conv;
 mod recorded;
 mod route;
 #[cfg(feature = "rocm")]
 pub(crate) use attention::Norms;
 pub use attention::{CachedAttention, Rotary};
+pub use conv::CachedConv;
 pub use recorded::RecordedStep;
 pub use route::{route_token, Routes};
 

@@ -8,6 +8,8 @@
 //                     the same with branch normalised before it is added
 //   place_heads_<t>, place_heads_<from>_<t>   (Placing, cos, sin)
 //                     heads normalised, rotated, or just copied to where they belong
+//   gated_conv_<t>    (bcx, weight, state, out, int8, rows, channels, taps)
+//                     a position of a short convolution over each channel, a row for each blockIdx.y
 //   route_token       (logits, weights, experts, places, count, per token, normalised)
 //                     the experts of a token, and their shares
 //
@@ -301,6 +303,42 @@ FOR_FUSED(PLACE_HEADS)
 // From products in f32 to keys and values in half of that.
 PLACE_HEADS_FROM(float, f16, f32_f16)
 PLACE_HEADS_FROM(float, bf16, f32_bf16)
+
+// ---- Short convolution ------------------------------------------------------------------------------------------
+
+/// A row of `bcx` are b, c and x of each channel. What `state` has of it moves one place to the front, b * x goes behind it, and c
+/// times the sum of that times `weight` is the result.
+template <class T>
+static __device__ __forceinline__ void gated_conv(const T *bcx, const T *weight, T *state, T *out, void *int8, uint32_t rows,
+                                                  uint32_t channels, uint32_t taps) {
+    const auto product = [](T a, T b) { return T(static_cast<float>(a) * static_cast<float>(b)); };
+    for (uint64_t row = blockIdx.y; row < rows; row += gridDim.y) {
+        for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < channels; i += gridDim.x * blockDim.x) {
+            const T *given = bcx + row * 3 * channels + i, *factors = weight + uint64_t(i) * taps;
+            T *held = state + (row * channels + i) * taps;
+            float sum = 0;
+            for (uint32_t tap = 0; tap < taps; ++tap) {
+                const T value = tap + 1 < taps ? held[tap + 1] : product(given[0], given[2 * uint64_t(channels)]);
+                held[tap] = value;
+                sum += static_cast<float>(product(value, factors[tap]));
+            }
+            const T result = product(given[channels], T(sum));
+            out[row * channels + i] = result;
+            // All of a warp are here or none: the channels are whole segments.
+            const float values[1] = {static_cast<float>(result)};
+            if (int8) store_int8<1>(ActivationRow(int8, row, channels / SEGMENT), i, values);
+        }
+    }
+}
+
+#define GATED_CONV(T, SUFFIX)                                                                                        \
+    extern "C" __global__ void __launch_bounds__(256)                                                                \
+        gated_conv_##SUFFIX(const T *bcx, const T *weight, T *state, T *out, void *int8, uint32_t rows,              \
+                            uint32_t channels, uint32_t taps) {                                                      \
+        await_previous();                                                                                            \
+        gated_conv<T>(bcx, weight, state, out, int8, rows, channels, taps);                                          \
+    }
+FOR_FUSED(GATED_CONV)
 
 // ---- Routing ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ use candle::{
 };
 
 /// Work-items of a workgroup of element-wise kernels.
-const BLOCK: u32 = 256;
+pub(super) const BLOCK: u32 = 256;
 /// The most work-items that take a row: of a few rows each has the card to itself, while many fill it, and then small
 /// workgroups wait less for each other (docs/performance.md).
 const MOST_OF_A_ROW: usize = 1024;
@@ -24,7 +24,7 @@ const RUN_BYTES: usize = 16;
 const PLACING_WARPS: u32 = 8;
 const WARP: u32 = 32;
 /// HIP's smallest limit of a grid in y over all targets; the kernels step over what lies beyond.
-const MOST_GRID_Y: usize = u16::MAX as usize;
+pub(super) const MOST_GRID_Y: usize = u16::MAX as usize;
 
 /// Whether the kernels here take such operands: all on rocm and of one type that the kernels have.
 pub(crate) fn takes(operands: &[&Tensor]) -> bool {
@@ -51,7 +51,7 @@ pub(crate) fn products(
     }
 }
 
-fn only_on_rocm<T>(op: &str) -> Result<T> {
+pub(super) fn only_on_rocm<T>(op: &str) -> Result<T> {
     candle::bail!("{op}: this kernel is for rocm")
 }
 
@@ -100,7 +100,7 @@ impl Rows {
 }
 
 /// What a kernel takes for rows that are not wanted in int8.
-fn address(int8: &Option<Int8Rows>) -> DevicePtr {
+pub(super) fn address(int8: &Option<Int8Rows>) -> DevicePtr {
     int8.as_ref().map_or(DevicePtr::NULL, Int8Rows::ptr)
 }
 

@@ -7,6 +7,7 @@ use candle_nn::fused::{
 };
 
 mod attention;
+mod conv;
 
 const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
