@@ -53,7 +53,8 @@ fn a_decoded_token_launches_and_nothing_else() -> Result<()> {
         // Keys and values are converted where they are stored; the result is not, but its int8 form.
         ("glm4", DType::BF16, around, [llama; 2]),
         ("phi3", DType::F32, around, [llama; 2]),
-        ("lfm2", DType::F32, around, [14, llama]),
+        // In place of attention a convolution: its input, itself, its output.
+        ("lfm2", DType::F32, around, [llama - 1, llama]),
         ("phi2", DType::F32, around, [12; 2]),
         ("qwen3-moe", DType::F32, around, [13; 2]),
         ("qwen3-moe", DType::BF16, around, [13; 2]),
