@@ -2,9 +2,9 @@
 //!
 //! | kernel | for | a workgroup has |
 //! | --- | --- | --- |
-//! | `attention_rows_<type>_<chunks>_<rows>` | few rows; f16 and bf16 of any number where there are no matrix cores | [`WARPS`] warps of 32 threads |
+//! | `attention_rows_<type>_<chunks>_<rows>` | few rows | [`WARPS`] warps of 32 threads |
 //! | `attention_tiles_<type>_<width>` | many rows on cards with matrix cores for the type | [`WAVES`] waves, each with 16 rows |
-//! | `attention_fma_f32_<width>` | many rows in f32 where there are no matrix cores for it | [`FMA_THREADS`] threads |
+//! | `attention_fma_<type>_<width>` | many rows where there are no matrix cores for the type | [`FMA_THREADS`] threads |
 //! | `attention_combine_<type>`, in all modules | joining the pieces of a split context | a row of the result; y counts batch entries |
 //!
 //! The first three take `(q, k, v, mask, out, partials, Args)`, mask a null pointer where there is none, and leave the result
@@ -38,6 +38,9 @@ pub const MOST_STEP_BYTES: usize = 1 << 26;
 const LEAST_TILE_ROWS: u64 = 5;
 /// From here on a workgroup of `attention_fma` executes fewer instructions than `attention_rows`, though rows are missing.
 const LEAST_FMA_ROWS: u64 = 32;
+/// The same of f16 and bf16 (emulated, gfx1030, a context of 512: f16 from 26 rows of heads of 64 and from 30 of 128, bf16 from 36
+/// and 43).
+const LEAST_HALF_FMA_ROWS: u64 = 40;
 /// With more units than these for each of its workgroups `attention_rows`, which has four times as many, is faster: on an H200 of 132
 /// units 32 workgroups took 1.33 of its time, 128 and 256 of them 0.63 and 0.68.
 const FMA_UNITS_PER_WORKGROUP: u64 = 2;
@@ -92,7 +95,7 @@ pub struct Strides {
     pub position: i64,
 }
 
-/// `AttentionArgs` of attention.h, byte for byte: 168 bytes without padding.
+/// `AttentionArgs` of attention.h, byte for byte: 176 bytes without padding.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Args {
@@ -126,6 +129,10 @@ pub struct Args {
     pub causal: u32,
     /// Rows of queries of a workgroup.
     pub tile_rows: u32,
+    /// Workgroups that have a key head's rows, for each part.
+    pub tiles: u32,
+    /// Key heads of all batch entries.
+    pub pairs: u32,
     /// Factor of a score, in base 2: times log2(e), or divided by the cap.
     pub scale: f32,
     /// 0, or c times log2(e) for scores of `c * tanh(score / c)`.
@@ -273,7 +280,11 @@ impl Problem {
             .find(|(width, ..)| widest <= *width)
             .filter(|(.., tile_rows)| {
                 let enough = workgroups(*tile_rows) * FMA_UNITS_PER_WORKGROUP >= units;
-                self.element_bytes == 4 && rows >= LEAST_FMA_ROWS && enough
+                let least = match self.element_bytes {
+                    2 => LEAST_HALF_FMA_ROWS,
+                    _ => LEAST_FMA_ROWS,
+                };
+                rows >= least && enough
             });
         let (prefix, suffix, module, tile_rows, threads) = match (tiles_kernel, fma_kernel) {
             (Some((_, suffix)), _) if tiles => {
@@ -359,6 +370,9 @@ impl Problem {
             split_keys,
             causal: self.causal.into(),
             tile_rows,
+            // Their product is the number of workgroups, which fits.
+            tiles: (count / pairs) as u32,
+            pairs: pairs as u32,
             scale,
             cap,
             past: self.past,
@@ -415,7 +429,7 @@ mod tests {
 
     #[test]
     fn args_have_the_kernels_layout() {
-        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 10 * 4 + 2 * 4 + 2 * 8);
+        assert_eq!(std::mem::size_of::<Args>(), 13 * 8 + 12 * 4 + 2 * 4 + 2 * 8);
         assert_eq!(std::mem::align_of::<Args>(), 8);
     }
 
@@ -445,9 +459,16 @@ mod tests {
         assert_eq!((plan.grid, plan.block), ([256, 1, 1], [128, 1, 1]));
         for card in ["gfx1030", "sm_90", "gfx906"].map(|target| Card { target, ..CARD }) {
             let plan = prompt.plan(&card).unwrap();
+            assert_eq!((plan.prefix, plan.suffix), ("attention_fma", "128"));
+            assert_eq!((plan.grid, plan.block), ([256, 1, 1], [128, 1, 1]));
+            // 16 units a workgroup: `attention_rows`, 32 rows in workgroups whose warps have rows of their own.
+            let few = Problem {
+                key_heads: 1,
+                queries: 64,
+                ..prompt
+            };
+            let plan = few.plan(&card).unwrap();
             assert_eq!((plan.prefix, plan.suffix), ("attention_rows", "2_4"));
-            // 128 rows a head, in workgroups whose warps have rows of their own.
-            assert_eq!((plan.grid[0], plan.args.tile_rows), (8 * 128, 16));
         }
         let exact = Problem {
             element_bytes: 4,
@@ -477,7 +498,10 @@ mod tests {
         assert!(source.contains(&format!("constexpr unsigned THREADS = {FMA_THREADS};")));
         assert!(source.contains("ROWS = WIDTH > 128 ? 32 : 64;"));
         for (width, name, rows) in FMA_KERNELS {
-            assert!(source.contains(&format!("FMA_KERNEL({name})")), "{name}");
+            assert!(
+                source.contains(&format!("FMA_KERNEL(T, NAME, {name})")),
+                "{name}"
+            );
             assert_eq!(rows, if width > 128 { 32 } else { 64 });
         }
     }

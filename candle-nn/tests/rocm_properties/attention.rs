@@ -263,7 +263,8 @@ impl Case {
         let largest = width * scale + 2.0;
         let score = width * width * scale * sum + 8.0 * sum * largest;
         // Off by that much, an exponential is off by that share; it has 2 ulp of its own. Weights are quotients of one
-        // and the sum of all. On matrix cores they are rounded to the type before they meet the values.
+        // and the sum of all. On matrix cores, and where pairs of f16 are multiplied at once, they are rounded to the type
+        // before they meet the values.
         let weights = 2.0 * (score + 4.0 * sum) + unit;
         // Sums of `keys` numbers, joined from pieces; then the result's own rounding.
         1.01 * (weights + (keys + 16.0) * sum + unit)
@@ -332,7 +333,7 @@ fn a_long_context() {
     });
 }
 
-/// So many heads that many rows of f32 take the tiles of multiply-adds, where a card has no matrix cores for them.
+/// So many heads that many rows take the tiles of multiply-adds, where a card has no matrix cores for their type.
 #[test]
 fn prompts() {
     let of = |key_heads, group, queries, keys, width, value_width, mask, causal, softcapping| {
@@ -355,16 +356,19 @@ fn prompts() {
     let cases = [
         // A workgroup's rows, whole and not; a step's keys, whole, more and less; the last piece of each.
         of(12, 1, 64, 64, 64, 64, Mask::None, true, 1.0),
-        of(13, 1, 33, 65, 64, 64, Mask::None, false, 1.0),
+        of(13, 1, 43, 65, 64, 64, Mask::None, false, 1.0),
         of(7, 3, 23, 127, 64, 64, Mask::None, true, 1.0),
         of(6, 2, 65, 17, 128, 128, Mask::None, false, 1.0),
         of(6, 2, 65, 129, 128, 128, Mask::Full, false, 1.0),
-        of(12, 1, 32, 80, 128, 64, Mask::Shared, true, 2.5),
+        of(12, 1, 41, 80, 128, 64, Mask::Shared, true, 2.5),
         // Widths that are no whole number of pieces, of reads.
         of(12, 1, 40, 70, 72, 36, Mask::EachBatch, false, 1.0),
         of(12, 1, 40, 70, 30, 33, Mask::None, true, 1.0),
-        of(12, 1, 35, 66, 136, 256, Mask::None, true, 1.0),
-        of(6, 4, 9, 100, 200, 130, Mask::Full, false, 2.5),
+        of(12, 1, 45, 66, 136, 256, Mask::None, true, 1.0),
+        of(6, 4, 11, 100, 200, 130, Mask::Full, false, 2.5),
+        // Tiles that begin within a group; a context in two pieces, the second of an odd length.
+        of(5, 8, 17, 90, 96, 96, Mask::None, true, 1.0),
+        of(6, 2, 40, 299, 64, 64, Mask::None, true, 1.0),
     ];
     for case in cases {
         for &dtype in FUSED {
@@ -398,15 +402,53 @@ fn a_prompt_behind_a_context() {
     );
 }
 
+/// One key that counts most, and many whose weights f16 holds with few digits or none: they are all of the result.
+#[test]
+fn small_weights_count() {
+    const SCORE: f32 = 12.0;
+    const HEADS: usize = 26;
+    const WIDTH: usize = 16;
+    let check = |dtype, queries: usize, keys: usize| -> Result<()> {
+        let device = rocm()?;
+        let tensor = |positions: usize, number: &dyn Fn(usize, usize) -> f32| {
+            let all = (0..HEADS * positions * WIDTH)
+                .map(|i| number(i / WIDTH % positions, i % WIDTH))
+                .collect::<Vec<_>>();
+            Tensor::from_vec(all, (1, HEADS, positions, WIDTH), &device)?.to_dtype(dtype)
+        };
+        let first = |i: usize| if i == 0 { 1.0 } else { 0.0 };
+        let q = tensor(queries, &|_, element| first(element))?;
+        let k = tensor(keys, &|key, element| SCORE * first(key) * first(element))?;
+        let v = tensor(keys, &|key, _| 1.0 - first(key))?;
+        let found = sdpa(&q, &k, &v, None, false, 1.0, 1.0)?;
+        let others = (keys - 1) as f64;
+        let exact = others / (f64::from(SCORE).exp() + others);
+        let exact = Tensor::full(exact, found.shape(), &Device::Cpu)?;
+        // The weights' rounding and the result's; an exponential of `SCORE`; a sum of `keys` numbers.
+        let sum = keys as f64 + 4.0 * f64::from(SCORE);
+        let share = 2.0 * unit_roundoff(dtype) + sum * accumulator_roundoff(dtype);
+        within(&found, &exact, |_, exact| 1.01 * share * exact)
+    };
+    for &dtype in FUSED {
+        for (queries, keys) in [(1, 400), (40, 151), (64, 80)] {
+            check(dtype, queries, keys)
+                .unwrap_or_else(|error| panic!("{dtype:?}, {queries} and {keys}: {error}"));
+        }
+    }
+}
+
 /// A query that sees no key has no answer: NaN, as softmax says. One that sees keys is right beside it.
 #[test]
 fn rows_without_keys() {
-    family(FUSED, (2usize..70, 1usize..40), |&dtype, (more, keys)| {
+    // Few heads, and as many as tiles of multiply-adds take.
+    let heads = prop::sample::select(vec![2usize, 26]);
+    let sizes = (heads, 2usize..70, 1usize..40);
+    family(FUSED, sizes, |&dtype, (heads, more, keys)| {
         let check = || {
             let queries = keys + more;
             let (device, width) = (rocm()?, 32);
             let tensor = |positions, seed| {
-                let dims = [1, 2, positions, width];
+                let dims = [1, heads, positions, width];
                 numbers(View::contiguous(seed), &dims, dtype)?.to_device(&device)
             };
             let (q, k, v) = (tensor(queries, 1)?, tensor(keys, 2)?, tensor(keys, 3)?);

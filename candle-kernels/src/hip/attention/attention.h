@@ -28,8 +28,8 @@ struct AttentionArgs {
     uint32_t splits, split_keys;
     /// Whether query i sees key j only if j - keys <= i - queries: the last query sees all.
     uint32_t causal;
-    /// Rows of one workgroup.
-    uint32_t tile_rows;
+    /// Rows of one workgroup; workgroups that have a key head's rows; key heads of all batch entries.
+    uint32_t tile_rows, tiles, pairs;
     /// Factor of the products, in base 2: times log2(e), or divided by the cap.
     float scale;
     /// 0, or c times log2(e) for scores of c * tanh(score / c).
@@ -65,13 +65,15 @@ struct AttentionPlace {
     uint32_t batch, key_head, first_row, rows, split, first_key, end_key;
 };
 
-/// blockIdx.x counts tiles of rows within key heads within batches, blockIdx.y pieces of the context.
+/// blockIdx.x counts tiles of rows within key heads within batches, blockIdx.y pieces of the context. Causal, the last tiles see
+/// the most keys: those of all key heads come first, so that what is left over in the end is short.
 static __device__ __forceinline__ AttentionPlace place_of(const AttentionArgs &args) {
     AttentionPlace at;
     at.rows = args.group * args.queries;
-    const uint32_t tiles = (at.rows + args.tile_rows - 1) / args.tile_rows;
-    const uint32_t pair = blockIdx.x / tiles;
-    at.first_row = (blockIdx.x - pair * tiles) * args.tile_rows;
+    const uint32_t within = args.causal ? args.pairs : args.tiles, outer = blockIdx.x / within;
+    const uint32_t inner = blockIdx.x - outer * within;
+    const uint32_t tile = args.causal ? args.tiles - 1 - outer : inner, pair = args.causal ? inner : outer;
+    at.first_row = tile * args.tile_rows;
     at.batch = pair / args.key_heads;
     at.key_head = pair - at.batch * args.key_heads;
     at.split = blockIdx.y;
@@ -113,6 +115,11 @@ static __device__ __forceinline__ float capped(const AttentionArgs &args, float 
 
 /// The largest score as what is subtracted from scores: minus infinity would make NaN of scores that are that, too.
 static __device__ __forceinline__ float base_of(float largest) { return largest == NEVER ? 0.0f : largest; }
+
+/// Powers that become numbers of T are multiplied by 2 to this, which the final division takes out again: f16 then holds those
+/// of down to 2^-28 with all digits. CDNA 2 would take what is below 2^-14 for 0, and a long context may consist of little else.
+template <class T> constexpr float POWERS_EXPONENT = 0;
+template <> constexpr float POWERS_EXPONENT<f16> = 14;
 
 /// What a split leaves of a row for the combining kernel: first the row's largest score and its sum of powers, then
 /// the sums of powers times values.

@@ -1,5 +1,4 @@
-// Attention of few rows at a time, by fused multiply-adds: decoding on every target, and prefill in f16 and bf16 where there are no
-// matrix cores (in f32 fma.hip has it). Names and geometry: src/rocm/attention.rs.
+// Attention of few rows at a time, by fused multiply-adds: decoding on every target. Names and geometry: src/rocm/attention.rs.
 //
 //   attention_rows_<t>_<chunks>_<rows>   up to `rows` rows share each load of a key or value; heads of up to 8 * chunks
 //                                        pieces of 16 bytes
@@ -14,6 +13,7 @@
 // and meet in the cache (`tile_rows` says which); LDS holds what they found in the end.
 #include "combine.h"
 #include "lanes.h"
+#include "pairs.h"
 
 constexpr unsigned WARPS = 4;
 constexpr unsigned STEPS = 8;
@@ -21,14 +21,6 @@ constexpr unsigned KEYS = WARP;
 constexpr unsigned LANES = CANDLE_WAVE_SIZE;
 /// Lanes that share one key.
 constexpr unsigned OCTET = 8;
-
-// v_dot2_f32_f16: two products of f16 added to an f32.
-#if defined(__gfx90a__) || defined(__gfx942__) || defined(__gfx9_4_generic__) || \
-    defined(__GFX10__) || defined(__GFX11__) || defined(__GFX12__)
-#define HAS_DOT2 1
-#else
-#define HAS_DOT2 0
-#endif
 
 /// 16 bytes of a row.
 template <class T> struct alignas(16) Piece {
@@ -78,11 +70,10 @@ template <class T> static __device__ __forceinline__ float dot(const Piece<T> &a
 
 #if HAS_DOT2
 template <> __device__ __forceinline__ float dot<f16>(const Piece<f16> &a, const Piece<f16> &b, float sum) {
-    typedef _Float16 Pair __attribute__((ext_vector_type(2)));
-    struct Pairs { Pair pair[4]; };
+    struct Pairs { HalfPair pair[4]; };
     const Pairs left = __builtin_bit_cast(Pairs, a), right = __builtin_bit_cast(Pairs, b);
 #pragma unroll
-    for (unsigned i = 0; i < 4; ++i) sum = __builtin_amdgcn_fdot2(left.pair[i], right.pair[i], sum, false);
+    for (unsigned i = 0; i < 4; ++i) sum = dot2(left.pair[i], right.pair[i], sum);
     return sum;
 }
 #endif

@@ -30,11 +30,6 @@ template <> struct ReadBits<4> { typedef uint32_t type __attribute__((ext_vector
 /// Reads that follow stay behind: with all of them in flight registers run out.
 static __device__ __forceinline__ void pause() { __builtin_amdgcn_sched_barrier(0); }
 
-/// Powers are multiplied by this, a power of two which the final division takes out again: f16 then holds those of down to
-/// 2^-28 with all digits. CDNA 2 would take what is below 2^-14 for 0, and a long context may consist of little else.
-template <class T> constexpr float POWERS_EXPONENT = 0;
-template <> constexpr float POWERS_EXPONENT<f16> = 14;
-
 /// The largest and the sum over the lanes that have results of one row: those with the same lane % 16.
 template <class Join> static __device__ __forceinline__ float over_column(float value, Join join) {
 #pragma unroll
