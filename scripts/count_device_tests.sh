@@ -102,7 +102,8 @@ named_in() { # FILE
 
 # "PACKAGE FILE TEST" of every test in a test program; with --run, of every one that passes.
 cargo_tests() { # PACKAGE FILE FILTER
-    local program=(cargo test --quiet -p "$1" --features rocm --test "$2")
+    # Of the build that all steps share, so that nothing is compiled again for this one package.
+    local program=(cargo test --quiet "${rocm_build[@]}" --test "$2")
     if [ -z "$run" ]; then
         "${program[@]}" -- --list | sed -n "s/^\\(.*\\): test\$/$1 $2 \\1/p"
     else

@@ -25,6 +25,12 @@ rocm_build=(
     --features "candle-core/rocm candle-nn/rocm candle-examples/rocm"
 )
 
+# The test programs of cargo's arguments, one per line: package-test and path. Packages have tests of the same name.
+test_programs() {
+    cargo test --no-run --message-format=json-render-diagnostics "$@" |
+        sed -n 's|.*"package_id":"[^"]*/\([^"/#]*\)#[^"]*".*"target":{[^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*|\1-\2 \3|p'
+}
+
 # Targets that the emulator imitates and kernels are tuned for: each has code objects of its own in the default build.
 # shellcheck disable=SC2034
 emulated_targets=(gfx1100 gfx90a gfx942 gfx1030 gfx1201)

@@ -21,12 +21,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
 cd "$root"
 pack=$root/target/nvidia-pack
 
-# The test programs of cargo's arguments, one per line: package-test and path. Packages have tests of the same name.
-programs() {
-    cargo test --no-run --message-format=json-render-diagnostics "$@" |
-        sed -n 's|.*"package_id":"[^"]*/\([^"/#]*\)#[^"]*".*"target":{[^}]*"name":"\([^"]*\)".*"executable":"\([^"]*\)".*|\1-\2 \3|p'
-}
-
 build() { # ARCH
     local stage name path chosen=()
     IFS=, read -ra chosen <<<"$tests"
@@ -38,9 +32,9 @@ build() { # ARCH
     rm -rf "$stage"
     mkdir -p "$stage/tests" "$pack"
     {
-        programs -p candle-core -p candle-nn -p candle-examples -p candle-hip \
+        test_programs -p candle-core -p candle-nn -p candle-examples -p candle-hip \
             --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' "${chosen[@]}"
-        programs -p hip-nvidia --test card
+        test_programs -p hip-nvidia --test card
     } >"$stage/programs"
     cargo build -p candle-core -p candle-nn -p candle-examples -p candle-hip \
         --features 'candle-core/rocm candle-nn/rocm candle-examples/rocm' --example quantized --example quantize_gguf

@@ -99,10 +99,10 @@ on_target() { # TARGET
     # Two targets at a time keep the cores busy: the CPU's products need not wait for threads of their own.
     local -x RAYON_NUM_THREADS=1
     step "lib-$arch" "${emulator[@]}" cargo test "${rocm_build[@]}" --lib
-    step "rocm-core-$arch" "${emulator[@]}" cargo test -p candle-core --features rocm --test 'rocm_*'
-    step "rocm-nn-$arch" "${emulator[@]}" cargo test -p candle-nn --features rocm --test 'rocm_*'
+    step "rocm-core-$arch" "${emulator[@]}" $tests/suite.sh candle-core 'rocm_*'
+    step "rocm-nn-$arch" "${emulator[@]}" $tests/suite.sh candle-nn 'rocm_*'
     step "upstream-$arch" "${emulator[@]}" scripts/count_device_tests.sh --run
-    step "rocm-examples-$arch" "${emulator[@]}" cargo test -p candle-examples --features rocm --test 'rocm_*'
+    step "rocm-examples-$arch" "${emulator[@]}" $tests/suite.sh candle-examples 'rocm_*'
     step "demo-$arch" $tests/demo.sh "$arch"
     step "examples-$arch" $tests/examples.sh "$arch"
     step "words-$arch" $tests/words.sh "$arch"
@@ -111,8 +111,8 @@ on_target() { # TARGET
 # A card without code objects of its own.
 on_card() { # TARGET
     local emulator=(env HIP_EMULATOR_ARCH="$1" CANDLE_HIP_LIBRARY="$(emulator_library debug)")
-    step "generic-$1" "${emulator[@]}" cargo test -p candle-core --features rocm \
-        --test rocm_operations --test rocm_gemm --test rocm_quantized --test rocm_quantized_experts
+    step "generic-$1" "${emulator[@]}" $tests/suite.sh candle-core \
+        'rocm_@(operations|gemm|quantized|quantized_experts)'
     step "demo-$1" $tests/demo.sh "$1"
 }
 
@@ -120,10 +120,10 @@ on_card() { # TARGET
 on_hardware() {
     local skip
     mapfile -t skip < <(printf -- '--skip\n%s\n' "${emulator_only[@]}")
-    step rocm-core-card cargo test -p candle-core --features rocm --test 'rocm_*' -- "${skip[@]}"
-    step rocm-nn-card cargo test -p candle-nn --features rocm --test 'rocm_*' -- "${skip[@]}"
+    step rocm-core-card $tests/suite.sh candle-core 'rocm_*' "${skip[@]}"
+    step rocm-nn-card $tests/suite.sh candle-nn 'rocm_*' "${skip[@]}"
     step upstream-card scripts/count_device_tests.sh --run
-    step rocm-examples-card cargo test -p candle-examples --features rocm --test 'rocm_*'
+    step rocm-examples-card $tests/suite.sh candle-examples 'rocm_*'
 }
 
 [ ${#cards[@]} = 0 ] || ! amd_card || [ -z "$(hip_runtime)" ] || on_hardware
