@@ -359,7 +359,15 @@ fn exact_routes(logits: &[f32], per_token: usize, normalised: bool) -> (Vec<f64>
 fn a_token_is_routed_to_the_largest_shares() -> Result<()> {
     let device = Device::new_rocm(0)?;
     let words = |x: &Tensor| x.to_vec1::<u32>();
-    for (count, per_token) in [(1, 1), (8, 2), (33, 32), (60, 4), (128, 8), (512, 32)] {
+    for (count, per_token) in [
+        (1, 1),
+        (8, 2),
+        (33, 32),
+        (60, 4),
+        (128, 8),
+        (129, 8),
+        (512, 32),
+    ] {
         let spread: Vec<f32> = numbers(count, 0.25).iter().map(|x| x * 6.0).collect();
         // Each number many times: the first of equal ones are taken.
         let equal: Vec<f32> = (0..count).map(|i| (i * 7 % 5) as f32).collect();

@@ -343,26 +343,26 @@ FOR_FUSED(GATED_CONV)
 // ---- Routing ----------------------------------------------------------------------------------------------------
 
 /// Experts of a lane: the most that a router may know are so many times the lanes of a warp. A token has as many as lanes at most.
-constexpr unsigned EXPERTS_OF_LANE = 16;
+/// Most routers know no more than a warp with the few: one warp does it all, so that each instruction is time.
+constexpr unsigned EXPERTS_OF_LANE = 16, FEW_EXPERTS_OF_LANE = 4;
 
 /// One warp, for one token. Of the softmax of `count` logits `weights` are the `per_token` largest shares, the largest first,
 /// divided by their sum if `normalised`; `experts` are theirs, the smallest number first, and `places` where each stands in
 /// `weights`. Of equal shares that of the smaller number is taken.
-extern "C" __global__ void __launch_bounds__(WARP)
-    route_token(const float *logits, float *weights, uint32_t *experts, uint32_t *places, uint32_t count, uint32_t per_token,
-                uint32_t normalised) {
-    await_previous();
+template <unsigned EACH>
+static __device__ __forceinline__ void route_token_of(const float *logits, float *weights, uint32_t *experts, uint32_t *places,
+                                                      uint32_t count, uint32_t per_token, uint32_t normalised) {
     const uint32_t lane = threadIdx.x;
-    float shares[EXPERTS_OF_LANE], largest = -__builtin_inff(), sum = 0;
+    float shares[EACH], largest = -__builtin_inff(), sum = 0;
 #pragma unroll
-    for (unsigned i = 0; i < EXPERTS_OF_LANE; ++i) {
+    for (unsigned i = 0; i < EACH; ++i) {
         const uint32_t expert = i * WARP + lane;
         shares[i] = expert < count ? logits[expert] : -__builtin_inff();
         largest = fmaxf(largest, shares[i]);
     }
     largest = joined<WARP>(largest, [](float a, float b) { return fmaxf(a, b); });
 #pragma unroll
-    for (unsigned i = 0; i < EXPERTS_OF_LANE; ++i) {
+    for (unsigned i = 0; i < EACH; ++i) {
         shares[i] = i * WARP + lane < count ? exp(shares[i] - largest) : 0.0f;
         sum += shares[i];
     }
@@ -370,9 +370,9 @@ extern "C" __global__ void __launch_bounds__(WARP)
 
     // A share's bits, which have the order of shares, then the number, from the largest: no two are equal. NaN is above all; what
     // is no expert or has been taken is 0.
-    uint64_t keys[EXPERTS_OF_LANE];
+    uint64_t keys[EACH];
 #pragma unroll
-    for (unsigned i = 0; i < EXPERTS_OF_LANE; ++i) {
+    for (unsigned i = 0; i < EACH; ++i) {
         const uint32_t expert = i * WARP + lane, bits = __float_as_uint(shares[i] / sum) & 0x7fffffff;
         keys[i] = expert < count ? uint64_t(bits) << 32 | ~expert : 0;
     }
@@ -382,10 +382,10 @@ extern "C" __global__ void __launch_bounds__(WARP)
     for (uint32_t rank = 0; rank < per_token; ++rank) {
         uint64_t best = 0;
 #pragma unroll
-        for (unsigned i = 0; i < EXPERTS_OF_LANE; ++i) best = max(best, keys[i]);
+        for (unsigned i = 0; i < EACH; ++i) best = max(best, keys[i]);
         best = joined<WARP>(best, [](uint64_t a, uint64_t b) { return max(a, b); });
 #pragma unroll
-        for (unsigned i = 0; i < EXPERTS_OF_LANE; ++i) keys[i] = keys[i] == best ? 0 : keys[i];
+        for (unsigned i = 0; i < EACH; ++i) keys[i] = keys[i] == best ? 0 : keys[i];
         const float share = __uint_as_float(uint32_t(best >> 32));
         total += share;
         if (lane == rank) {
@@ -400,4 +400,13 @@ extern "C" __global__ void __launch_bounds__(WARP)
     for (uint32_t rank = 0; rank < per_token; ++rank) place += taken[rank] < own;
     experts[place] = own;
     places[place] = lane;
+}
+
+extern "C" __global__ void __launch_bounds__(WARP)
+    route_token(const float *logits, float *weights, uint32_t *experts, uint32_t *places, uint32_t count, uint32_t per_token,
+                uint32_t normalised) {
+    await_previous();
+    if (count <= FEW_EXPERTS_OF_LANE * WARP)
+        route_token_of<FEW_EXPERTS_OF_LANE>(logits, weights, experts, places, count, per_token, normalised);
+    else route_token_of<EXPERTS_OF_LANE>(logits, weights, experts, places, count, per_token, normalised);
 }

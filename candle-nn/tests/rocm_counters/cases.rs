@@ -210,6 +210,34 @@ pub fn all() -> Vec<Case> {
         let weight = numbers(4096, device)?;
         Ok(move || Ok(candle_nn::fused::add_rms_norm(&x, &branch, &weight, 1e-5)?.1))
     }));
+    cases.push(Case::of(
+        "rms-norm, residual and rms-norm 1x4096",
+        |device| {
+            let (x, branch) = (numbers((1, 4096), device)?, numbers((1, 4096), device)?);
+            let weight = numbers(4096, device)?;
+            Ok(move || {
+                let norm = (&weight, 1e-5);
+                Ok(candle_nn::fused::add_rms_norms(&x, &branch, norm, norm)?.1)
+            })
+        },
+    ));
+    cases.push(Case::of("gated convolution 1x2048, 3 taps", |device| {
+        let (bcx, weight) = (
+            numbers((1, 1, 3 * 2048), device)?,
+            numbers((2048, 3), device)?,
+        );
+        let before = candle_nn::fused::CachedConv::new();
+        Ok(move || before.clone().step(&bcx, &weight))
+    }));
+    cases.push(Case::of("router 8 of 128", |device| {
+        let logits = numbers((1, 128), device)?;
+        Ok(
+            move || match candle_nn::fused::route_token(&logits, 8, true)? {
+                Some(routes) => Ok(routes.weights),
+                None => candle::bail!("one token is for the kernel"),
+            },
+        )
+    }));
     cases.push(Case::of("softmax 32x1024", |device| {
         let x = numbers((32, 1024), device)?;
         Ok(move || candle_nn::ops::softmax_last_dim(&x))
