@@ -7,6 +7,7 @@
 //! `calc_rows_per_block` for generic NVIDIA cards, `should_use_small_k`), quantize.cu (`quantize_row_q8_1_cuda`), common.cuh.
 
 use crate::cases::quantized::Activations;
+use crate::on_cuda::with_elements;
 use anyhow::{Context, Result};
 use candle_core::cuda::cudarc::driver::{result, sys, DevicePtr};
 use candle_core::op::BackpropOp;
@@ -213,33 +214,27 @@ impl Kernels {
     /// `x` as Q8_1 blocks.
     fn quantize(&self, x: &Tensor, into: sys::CUdeviceptr, k_padded: usize) -> Result<()> {
         let (columns, k) = x.dims2()?;
-        let (storage, layout) = x.storage_and_layout();
-        let Storage::Cuda(storage) = &*storage else {
-            anyhow::bail!("the activations are not on a CUDA device")
-        };
-        let first = layout.start_offset();
-        let values = storage
-            .as_cuda_slice::<f32>()?
-            .slice(first..first + columns * k);
         let stream = self.device.cuda_stream();
-        let (values, _guard) = values.device_ptr(&stream);
         let (stride, all, padded) = (k as i64, (k * columns) as i64, k_padded as i64);
         let rows = columns as u32;
-        let mut args = [
-            argument(&values),
-            argument(&into),
-            argument(&stride),
-            argument(&stride),
-            argument(&all),
-            argument(&all),
-            argument(&padded),
-            argument(&rows),
-            argument(&BY_ONE),
-        ];
         let grid = ((k_padded as u32).div_ceil(QUANTIZE_THREADS), rows);
-        // SAFETY: as above; reads `columns` rows of k, which lie side by side, and writes the padded rows' blocks.
-        unsafe { self.launch(self.quantize, grid, (QUANTIZE_THREADS, 1), &mut args) }
-            .context("ggml's quantize_q8_1")
+        with_elements(x, |values| {
+            let (values, _guard) = values.device_ptr(&stream);
+            let mut args = [
+                argument(&values),
+                argument(&into),
+                argument(&stride),
+                argument(&stride),
+                argument(&all),
+                argument(&all),
+                argument(&padded),
+                argument(&rows),
+                argument(&BY_ONE),
+            ];
+            // SAFETY: as above; reads `columns` rows of k, which lie side by side, and writes the padded rows' blocks.
+            unsafe { self.launch(self.quantize, grid, (QUANTIZE_THREADS, 1), &mut args) }
+                .context("ggml's quantize_q8_1")
+        })
     }
 
     /// # Safety

@@ -10,6 +10,8 @@ mod ggml;
 mod lanes;
 mod measure;
 #[cfg(feature = "cuda")]
+mod on_cuda;
+#[cfg(feature = "cuda")]
 mod quantized_cu;
 mod report;
 mod weights;

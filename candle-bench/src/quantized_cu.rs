@@ -4,6 +4,7 @@
 //! translated kernels come from this very source, and are compared with it here.
 
 use crate::cases::quantized::Activations;
+use crate::on_cuda::with_elements;
 use anyhow::{Context, Result};
 use candle_core::cuda::cudarc::driver::{LaunchConfig, PushKernelArg};
 use candle_core::cuda::kernels;
@@ -119,23 +120,17 @@ fn quantize(
     // SAFETY: the kernel writes every block of every padded row.
     let quantized = unsafe { device.alloc::<u8>(bytes)? };
     let function = device.get_or_load_func("quantize_q8_1", &kernels::QUANTIZED)?;
-    let (storage, layout) = x.storage_and_layout();
-    let Storage::Cuda(storage) = &*storage else {
-        anyhow::bail!("the activations are not on a CUDA device")
-    };
-    let first = layout.start_offset();
-    let values = storage
-        .as_cuda_slice::<f32>()?
-        .slice(first..first + columns * k);
     let (k, padded) = (k as i32, k_padded as i32);
-    let mut args = function.builder();
-    args.arg(&values).arg(&quantized).arg(&k).arg(&padded);
     let config = LaunchConfig {
         grid_dim: (k_padded.div_ceil(256) as u32, columns as u32, 1),
         block_dim: (256, 1, 1),
         shared_mem_bytes: 0,
     };
-    // SAFETY: as above.
-    unsafe { args.launch(config) }.context("quantize_q8_1")?;
+    with_elements(x, |values| {
+        let mut args = function.builder();
+        args.arg(values).arg(&quantized).arg(&k).arg(&padded);
+        // SAFETY: as above.
+        unsafe { args.launch(config) }.context("quantize_q8_1")
+    })?;
     Ok(quantized)
 }
