@@ -6,6 +6,7 @@ use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{DType, Layout, Result, RocmStorage, Shape};
 
 pub(crate) mod attention;
+pub(crate) mod cached;
 pub(crate) mod conv;
 pub(crate) mod fused;
 pub(crate) mod moe;

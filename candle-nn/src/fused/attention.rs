@@ -249,7 +249,7 @@ impl CachedAttention {
         mask: Option<&Tensor>,
         follow: Arc<super::recorded::Follow>,
     ) -> Result<Tensor> {
-        use crate::rocm::fused::{Attend, Place};
+        use crate::rocm::cached::{Attend, Place};
         let (batch, heads, new, width) = q.dims4()?;
         let Some(room) = self
             .room
@@ -303,7 +303,7 @@ fn attend(
     (position, at): (usize, usize),
     mask: Option<&Tensor>,
 ) -> Result<Tensor> {
-    use crate::rocm::fused::{Attend, Place};
+    use crate::rocm::cached::{Attend, Place};
     let place = Place {
         rotary,
         position,

@@ -1,12 +1,11 @@
 //! [`crate::fused::route_token`] on AMD GPUs: `route_token` of candle-kernels' fused.hip.
+use super::WARP;
 use crate::fused::Routes;
 use candle::backend::BackendStorage;
 use candle::op::BackpropOp;
 use candle::rocm_backend::kernels;
 use candle::{DType, Result, RocmStorage, Shape, Storage, Tensor};
 
-/// Lanes of a warp, and the experts of a token.
-const WARP: u32 = 32;
 /// `EXPERTS_OF_LANE` of the kernel, for each of the lanes.
 const MOST_EXPERTS: usize = 16 * WARP as usize;
 
