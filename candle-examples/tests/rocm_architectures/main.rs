@@ -1,7 +1,7 @@
 //! A small random model of every architecture that the GGUF examples run: logits on rocm against the CPU's.
 use anyhow::{ensure, Context, Result};
 use candle::quantized::GgmlDType;
-use candle::{DType, Device};
+use candle::{DType, Device, Tensor};
 
 // The example small-gguf writes the same models to files.
 #[path = "../../examples/small-gguf/architectures.rs"]
@@ -74,6 +74,37 @@ fn narrow_keys_and_values() -> Result<()> {
                 "{} {dtype:?}: rocm lies {rocm:e} from f32, the CPU {cpu:e}",
                 row.name
             );
+        }
+    }
+    Ok(())
+}
+
+/// A prompt at position 0 forgets what was before it, be it a single token: as with a model that has just been loaded.
+/// (Upstream's lfm2 keeps what its convolutions saw when such a prompt comes.)
+#[test]
+fn a_prompt_of_one_token_begins_anew() -> Result<()> {
+    let _serial = support::serial();
+    let device = Device::new_rocm(0)?;
+    for row in architectures::ARCHITECTURES {
+        // These forget when they are told to (`clear_kv_cache`).
+        if ["qwen3", "qwen3-moe", "t5"].contains(&row.name) {
+            continue;
+        }
+        let file = models::gguf(row.name, &(row.describe)(), Weights::All(GgmlDType::Q8_0))?;
+        let mut used = load(row.name, &file, &device)?;
+        let mut fresh = load(row.name, &file, &device)?;
+        let tokens = |ids: &[u32]| Tensor::new(ids, &device)?.unsqueeze(0);
+        used(&tokens(&[1, 17, 42, 5])?, 0)?;
+        // Enough for a recording.
+        for position in 4..8 {
+            used(&tokens(&[3])?, position)?;
+        }
+        for (position, id) in [9, 2, 7].into_iter().enumerate() {
+            let [found, expected] = [&mut used, &mut fresh].map(|model| {
+                let logits = model(&tokens(&[id])?, position)?;
+                logits.flatten_all()?.to_vec1::<f32>()
+            });
+            ensure!(found? == expected?, "{}, token {position}", row.name);
         }
     }
     Ok(())

@@ -3,7 +3,7 @@ use anyhow::{ensure, Result};
 use candle::quantized::{gguf_file, rocm::set_force_dmmv, GgmlDType, QTensor};
 use candle::{DType, Device, Tensor};
 use std::io::Cursor;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 /// A loaded model: tokens `[1, n]` and their first position give the logits of the next token.
 pub type Model = Box<dyn FnMut(&Tensor, usize) -> candle::Result<Tensor>>;
@@ -74,8 +74,11 @@ pub fn in_types(file: &[u8], choose: impl Fn(usize, GgmlDType) -> GgmlDType) -> 
     Ok(out.into_inner())
 }
 
-/// The switch for products in f32 holds for the whole process.
-static SERIAL: Mutex<()> = Mutex::new(());
+/// The switch for products in f32 holds for the whole process: while this lives, no test that asks for it turns it.
+pub fn serial() -> MutexGuard<'static, ()> {
+    static SERIAL: Mutex<()> = Mutex::new(());
+    SERIAL.lock().unwrap_or_else(|e| e.into_inner())
+}
 
 /// With quantized weights each side rounds the activations to 8 bits too, by different rules: Q8_0 or Q8_K on the
 /// CPU, Q8_1 on the device. So both are held against the same weights times activations in f32: rocm may lie at most
@@ -87,7 +90,7 @@ pub fn quantized(
     experts: bool,
     run: impl Fn(&[u8], &Device) -> Result<Logits>,
 ) -> Result<()> {
-    let _serial = SERIAL.lock().unwrap_or_else(|e| e.into_inner());
+    let _serial = serial();
     let device = Device::new_rocm(0)?;
     let exact = run(&in_types(file, |_, _| GgmlDType::F32)?, &Device::Cpu)?;
     let cpu = difference(&exact, &run(file, &Device::Cpu)?)?;
