@@ -59,8 +59,11 @@ for row in "${example_rows[@]}"; do
 $on_card
 $(cat "$scratch/errors")"
         launches=$(grep -c "\"target\":\"$arch\",\"emulated\":true" "$scratch/launches" || true)
-        # A prompt and eleven tokens through two layers.
-        [ "$launches" -ge 200 ] || fail "FAILED - $what, $type: only $launches kernel launches"
+        # The prompt and each token go through two layers of at least eight launches, and four around them.
+        generated=$(sed -n 's/^ *\([0-9]*\) tokens generated.*/\1/p' <<<"$on_card")
+        [ "${generated:-0}" -ge 2 ] || fail "FAILED - $what, $type: no two tokens were generated: $on_card"
+        [ "$launches" -ge $((20 * (1 + generated))) ] ||
+            fail "FAILED - $what, $type: only $launches kernel launches for a prompt and $generated tokens"
         [[ $(cat "$scratch/errors") == *'0 live allocations (0 bytes) at exit'* ]] ||
             fail "FAILED - $what, $type: $(cat "$scratch/errors")"
         says "$what, $type, $launches launches" "$on_card" 'device: rocm:0 ' "(emulated $arch)" 'token/s' \
