@@ -5,6 +5,30 @@ use candle::backend::BackendStorage;
 use candle::rocm_backend::{kernel_suffix, kernels};
 use candle::{DType, Layout, Result, RocmStorage, Shape};
 
+/// What an operation of rocm alone begins with: its name, for operands of the names given or for a tensor changed in place, and
+/// that there is none on the CPU. (The caller asks where its tensors are.)
+macro_rules! only_on_rocm {
+    ($name:literal, in place) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+
+        fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
+            candle::bail!("{}: this kernel is for rocm", $name)
+        }
+    };
+    ($name:literal, $($operand:ident)+) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+
+        fn cpu_fwd(&self, $($operand: &CpuStorage, _: &Layout),+) -> Result<(CpuStorage, Shape)> {
+            let _ = ($($operand),+);
+            candle::bail!("{}: this kernel is for rocm", $name)
+        }
+    };
+}
+
 pub(crate) mod attention;
 pub(crate) mod cached;
 pub(crate) mod conv;

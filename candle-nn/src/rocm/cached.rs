@@ -1,7 +1,6 @@
 //! [`crate::fused::CachedAttention`] on AMD GPUs: heads into the cache, by `place_heads` of candle-kernels' fused.hip, and
 //! attention to what it holds.
 use super::attention::{sdpa_for_product, Scores};
-use super::fused::only_on_rocm;
 use super::WARP;
 use crate::fused::{Norms, Rotary};
 use candle::backend::BackendStorage;
@@ -95,21 +94,7 @@ pub(crate) struct Attend<'a> {
 }
 
 impl CustomOp3 for Attend<'_> {
-    fn name(&self) -> &'static str {
-        "cached-attention"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("cached-attention", q k v);
 
     fn rocm_fwd(
         &self,
@@ -140,21 +125,7 @@ struct IntoCache<'a> {
 }
 
 impl CustomOp3 for Place<'_> {
-    fn name(&self) -> &'static str {
-        "place-heads"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("place-heads", q k v);
 
     fn rocm_fwd(
         &self,
@@ -242,13 +213,7 @@ impl CustomOp3 for Place<'_> {
 }
 
 impl InplaceOp1 for IntoCache<'_> {
-    fn name(&self) -> &'static str {
-        "place-heads"
-    }
-
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("place-heads", in place);
 
     fn rocm_fwd(&self, kv: &mut RocmStorage, l: &Layout) -> Result<()> {
         let op = self.name();

@@ -1,5 +1,5 @@
 //! [`crate::fused::CachedConv`] on AMD GPUs: `gated_conv` of candle-kernels' fused.hip.
-use super::fused::{address, only_on_rocm, BLOCK, MOST_GRID_Y};
+use super::fused::{address, BLOCK, MOST_GRID_Y};
 use candle::backend::BackendStorage;
 use candle::quantized::rocm::Int8Rows;
 use candle::rocm_backend::hip::DevicePtr;
@@ -22,19 +22,7 @@ struct IntoState {
 }
 
 impl CustomOp2 for GatedConv<'_> {
-    fn name(&self) -> &'static str {
-        "gated-conv"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("gated-conv", bcx weight);
 
     fn rocm_fwd(
         &self,
@@ -66,13 +54,7 @@ impl CustomOp2 for GatedConv<'_> {
 }
 
 impl InplaceOp1 for IntoState {
-    fn name(&self) -> &'static str {
-        "gated-conv"
-    }
-
-    fn cpu_fwd(&self, _: &mut CpuStorage, _: &Layout) -> Result<()> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("gated-conv", in place);
 
     fn rocm_fwd(&self, state: &mut RocmStorage, l: &Layout) -> Result<()> {
         let op = self.name();

@@ -46,10 +46,6 @@ pub(crate) fn products(
     }
 }
 
-pub(super) fn only_on_rocm<T>(op: &str) -> Result<T> {
-    candle::bail!("{op}: this kernel is for rocm")
-}
-
 /// A tensor as rows of its last dimension.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Rows {
@@ -125,19 +121,7 @@ fn same_shape(a: &Layout, b: &Layout, op: &'static str) -> Result<()> {
 pub(crate) struct SiluMul;
 
 impl CustomOp2 for SiluMul {
-    fn name(&self) -> &'static str {
-        "silu-mul"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("silu-mul", gate up);
 
     fn rocm_fwd(
         &self,
@@ -189,21 +173,7 @@ pub(crate) struct AddRmsNorm<'a> {
 }
 
 impl CustomOp3 for AddRmsNorm<'_> {
-    fn name(&self) -> &'static str {
-        "add-rms-norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        only_on_rocm(self.name())
-    }
+    only_on_rocm!("add-rms-norm", x branch weight);
 
     fn rocm_fwd(
         &self,
