@@ -91,15 +91,8 @@ pub fn add_rms_norm(
     eps: f32,
 ) -> Result<(Tensor, Tensor)> {
     #[cfg(feature = "rocm")]
-    if crate::rocm::fused::takes(&[x, branch, weight])
-        && [x, branch].iter().all(|t| t.is_contiguous())
-    {
-        let op = crate::rocm::fused::AddRmsNorm {
-            eps,
-            branch_norm: None,
-        };
-        let both = x.apply_op3_no_bwd(branch, weight, &op)?;
-        return Ok((both.get(0)?, both.get(1)?));
+    if let Some(both) = crate::rocm::fused::add_rms_norm(x, branch, None, (weight, eps))? {
+        return Ok(both);
     }
     let sum = (x + branch)?;
     let normed = crate::ops::rms_norm(&sum, weight, eps)?;
@@ -118,15 +111,8 @@ pub fn add_rms_norms(
     norm: (&Tensor, f32),
 ) -> Result<(Tensor, Tensor)> {
     #[cfg(feature = "rocm")]
-    if crate::rocm::fused::takes(&[x, branch, branch_norm.0, norm.0])
-        && [x, branch].iter().all(|t| t.is_contiguous())
-    {
-        let op = crate::rocm::fused::AddRmsNorm {
-            eps: norm.1,
-            branch_norm: Some(branch_norm),
-        };
-        let both = x.apply_op3_no_bwd(branch, norm.0, &op)?;
-        return Ok((both.get(0)?, both.get(1)?));
+    if let Some(both) = crate::rocm::fused::add_rms_norm(x, branch, Some(branch_norm), norm)? {
+        return Ok(both);
     }
     let branch = crate::ops::rms_norm(branch, branch_norm.0, branch_norm.1)?;
     add_rms_norm(&branch, x, norm.0, norm.1)

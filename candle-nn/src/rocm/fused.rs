@@ -166,10 +166,27 @@ impl CustomOp2 for SiluMul {
 }
 
 /// `x + branch` and that normalised, one behind the other: `[2, ..]`.
-pub(crate) struct AddRmsNorm<'a> {
-    pub(crate) eps: f32,
+struct AddRmsNorm<'a> {
+    eps: f32,
     /// How the branch is normalised before it is added: the weights, and what is added to its mean square.
-    pub(crate) branch_norm: Option<(&'a Tensor, f32)>,
+    branch_norm: Option<(&'a Tensor, f32)>,
+}
+
+/// `x + branch`, the branch normalised first where it has a norm, and that sum normalised; or `None` where the kernel does not take
+/// them. A norm is its weights, and what is added to the mean square.
+pub(crate) fn add_rms_norm(
+    x: &Tensor,
+    branch: &Tensor,
+    branch_norm: Option<(&Tensor, f32)>,
+    (weight, eps): (&Tensor, f32),
+) -> Result<Option<(Tensor, Tensor)>> {
+    let of_branch = branch_norm.map_or(weight, |(weight, _)| weight);
+    let contiguous = x.is_contiguous() && branch.is_contiguous();
+    if !contiguous || !takes(&[x, branch, weight, of_branch]) {
+        return Ok(None);
+    }
+    let both = x.apply_op3_no_bwd(branch, weight, &AddRmsNorm { eps, branch_norm })?;
+    Ok(Some((both.get(0)?, both.get(1)?)))
 }
 
 impl CustomOp3 for AddRmsNorm<'_> {
